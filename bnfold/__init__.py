@@ -1,0 +1,51 @@
+"""Batch Normalization from training to deployment.
+
+`fold` takes an ONNX graph and removes its normalizations exactly; `calibrate` recomputes population statistics of a
+torch model; the subpackages hold the rest. Names below load on first use, so that `import bnfold` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bnfold.errors import AttestationError, BnfoldError, InputError, MissingDependencyError
+    from bnfold.folding import FoldReport, fold, inspect
+    from bnfold.graph import load, save
+    from bnfold.population import Estimator, calibrate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AttestationError": "bnfold.errors",
+    "BnfoldError": "bnfold.errors",
+    "Estimator": "bnfold.population",
+    "FoldReport": "bnfold.folding",
+    "InputError": "bnfold.errors",
+    "MissingDependencyError": "bnfold.errors",
+    "calibrate": "bnfold.population",
+    "fold": "bnfold.folding",
+    "inspect": "bnfold.folding",
+    "load": "bnfold.graph",
+    "save": "bnfold.graph",
+}
+
+__all__ = [
+    "AttestationError",
+    "BnfoldError",
+    "Estimator",
+    "FoldReport",
+    "InputError",
+    "MissingDependencyError",
+    "__version__",
+    "calibrate",
+    "fold",
+    "inspect",
+    "load",
+    "save",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bnfold' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

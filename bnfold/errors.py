@@ -1,0 +1,25 @@
+"""What can go wrong for a user, each with the exit code that a command ends with."""
+
+from typing import ClassVar
+
+
+class BnfoldError(Exception):
+    """Base of all errors that bnfold raises on purpose; the message is one line a user can act on."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class InputError(BnfoldError):
+    """Bad input: names the file, node or option, what was expected, what was found and what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class MissingDependencyError(InputError):
+    """A command needs a distribution that is not installed; the message says how to install it."""
+
+
+class AttestationError(BnfoldError):
+    """The work did not, or could not, run on the provider that was asked for."""
+
+    exit_code: ClassVar[int] = 3
