@@ -1,0 +1,41 @@
+"""New statistics into the buffers of BN layers."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
+
+from bnfold.errors import InputError
+from bnfold.population.layers import running_buffers
+from bnfold.population.report import LayerStatistics
+
+
+def write_statistics(layers: Mapping[str, _BatchNorm], statistics: Iterable[LayerStatistics]) -> None:
+    """Round the new statistics of ``layers`` once, to the buffers' own types, and store them: all or none.
+
+    Raises:
+        InputError: a statistic does not fit the type of its buffer.
+    """
+    writes: list[tuple[Tensor, Tensor]] = []
+    for new in statistics:
+        for buffer, values in zip(running_buffers(layers[new.name]), (new.new_mean, new.new_variance), strict=True):
+            writes.append((buffer, _rounded(values, buffer, new.name)))
+    before = [buffer.clone() for buffer, _ in writes]
+    try:
+        for buffer, value in writes:
+            buffer.copy_(value)
+    except BaseException:
+        for (buffer, _), value in zip(writes, before, strict=True):
+            buffer.copy_(value)
+        raise
+
+
+def _rounded(values: NDArray[np.float64], buffer: Tensor, name: str) -> Tensor:
+    rounded = torch.tensor(values).to(buffer)
+    if not rounded.isfinite().all():
+        found = f"its {buffer.dtype} buffers, found {np.abs(values).max():.3g}"
+        raise InputError(f"BN layer {name}: expected statistics that fit {found}; keep BN layers in float32.")
+    return rounded
