@@ -1,0 +1,7 @@
+"""Data for training, calibration and verification, as NumPy arrays; nothing here imports torch."""
+
+from bnfold.data.dataset import Batch, Dataset
+from bnfold.data.load import load_data
+from bnfold.data.split import Split
+
+__all__ = ["Batch", "Dataset", "Split", "load_data"]

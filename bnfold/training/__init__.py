@@ -1,0 +1,52 @@
+"""Training: models found by name, a plain loop, run folders that can be resumed and opened.
+
+The names below are imported on first use (PEP 562): ``bnfold.training.models`` lists the built-in models for the
+command line's help, which must not wait for torch, and this file is run before it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bnfold.training.evaluation import Metrics, evaluate
+    from bnfold.training.hyperparameters import Device, Hyperparameters, Optimizer, Schedule
+    from bnfold.training.loop import TrainResult, train
+    from bnfold.training.models import ModelSource, builtin_names, resolve_model
+    from bnfold.training.recipes import Recipe
+    from bnfold.training.run import Run, write_run
+    from bnfold.training.session import Measurement
+
+__all__ = [
+    "Device",
+    "Hyperparameters",
+    "Measurement",
+    "Metrics",
+    "ModelSource",
+    "Optimizer",
+    "Recipe",
+    "Run",
+    "Schedule",
+    "TrainResult",
+    "builtin_names",
+    "evaluate",
+    "resolve_model",
+    "train",
+    "write_run",
+]
+
+_HOMES = {
+    "evaluation": ("Metrics", "evaluate"),
+    "hyperparameters": ("Device", "Hyperparameters", "Optimizer", "Schedule"),
+    "loop": ("TrainResult", "train"),
+    "models": ("ModelSource", "builtin_names", "resolve_model"),
+    "recipes": ("Recipe",),
+    "run": ("Run", "write_run"),
+    "session": ("Measurement",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"bnfold.training.{module}"), name)
+    raise AttributeError(f"module 'bnfold.training' has no attribute {name!r}")
