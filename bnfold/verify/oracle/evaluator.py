@@ -1,0 +1,132 @@
+"""Walks a float64 graph node by node, freeing every value after its last reader."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from bnfold.errors import InputError
+from bnfold.verify.oracle.operators import RANDOM, reference_operators
+from bnfold.verify.oracle.types import Value
+from bnfold.verify.oracle.widening import WIDENED, widened
+
+OLDEST_OPSET = 7
+"""Before it, broadcasting and inference mode were attributes of their own."""
+
+
+class Oracle:
+    """The float64 evaluation of one graph, by NumPy and ``onnx.reference``; no runtime under test takes part.
+
+    Float inputs and results are double whatever the graph declares; integers and booleans stay as they are.
+
+    Raises:
+        InputError: the graph holds an operator that neither knows.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        twin = widened(model)
+        self._constants = _take_initializers(twin.graph)
+        self.input_names = tuple(value.name or "" for value in twin.graph.inputs if value.name not in self._constants)
+        self.output_names = tuple(value.name or "" for value in twin.graph.outputs)
+        opset = _supported_opset(model)
+        try:
+            evaluator = ReferenceEvaluator(ir.to_proto(twin), new_ops=reference_operators(opset))
+        except (NotImplementedError, RuntimeError) as error:
+            raise InputError(f"the float64 oracle cannot evaluate this graph: {error}") from error
+        self._nodes = evaluator.rt_nodes_
+        self._readers = [sorted(_names_read(node.onnx_node)) for node in self._nodes]
+
+    def run(self, inputs: Mapping[str, Value], outputs: Sequence[str] | None = None) -> dict[str, Value]:
+        """Return the values named in ``outputs`` (any values of the main graph; default: the graph's outputs).
+
+        Raises:
+            InputError: an input is missing or unknown, a name in ``outputs`` is unknown, or a node cannot be
+                evaluated in double precision.
+        """
+        self._check_names(inputs)
+        wanted = tuple(self.output_names if outputs is None else outputs)
+        values: dict[str, Value | None] = {"": None, **self._constants}
+        values |= {name: _as_double(np.asarray(value)) for name, value in inputs.items()}
+        waiting = Counter(name for names in self._readers for name in names) + Counter(("", *wanted))
+        with np.errstate(all="ignore"):  # what is not finite shows in the values
+            for node, names in zip(self._nodes, self._readers, strict=True):
+                values |= _evaluate(node, values)
+                waiting.subtract(names)
+                for name in (*names, *node.output):
+                    if waiting[name] <= 0:
+                        values.pop(name, None)
+        return dict(_picked(values, wanted))
+
+    def _check_names(self, inputs: Mapping[str, Value]) -> None:
+        missing = [name for name in self.input_names if name not in inputs]
+        unknown = [name for name in inputs if name not in self.input_names and name not in self._constants]
+        if missing or unknown:
+            expected = ", ".join(self.input_names) or "none"
+            raise InputError(f"inputs: expected {expected}, found {', '.join(inputs) or 'none'}.")
+
+
+def _supported_opset(model: ir.Model) -> int:
+    """Return the standard domain's opset, if onnx.reference gives the graph's operators the right meaning."""
+    opset = model.graph.opset_imports.get("", 1)
+    if opset < OLDEST_OPSET:
+        raise InputError(f"opset {opset}: the float64 oracle knows opset {OLDEST_OPSET} and newer; convert the model.")
+    for node in model.graph.all_nodes():
+        if node.domain == "" and node.op_type in RANDOM:
+            raise InputError(f"node {node.name!r} ({node.op_type}): a random operator has no result to compare with.")
+    return opset
+
+
+def _take_initializers(graph: ir.Graph) -> dict[str, Value]:
+    """Remove the initializers from ``graph`` and return their values, so that no copy passes through a proto."""
+    tensors = {name: value.const_value for name, value in graph.initializers.items()}
+    graph.initializers.clear()
+    return {name: np.asarray(tensor.numpy()) for name, tensor in tensors.items() if tensor is not None}
+
+
+def _names_read(node: onnx.NodeProto) -> set[str]:
+    """Return the names that ``node`` and the subgraphs in its attributes read."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            names |= {output.name for output in graph.output}
+            names |= {name for inner in graph.node for name in _names_read(inner)}
+    return names
+
+
+def _evaluate(node: OpRun, values: Mapping[str, Value | None]) -> dict[str, Value]:
+    arguments = [values[name] for name in node.input]
+    try:
+        results = node.run(*arguments, context=dict(values)) if node.need_context() else node.run(*arguments)
+    except InputError as error:
+        raise InputError(f"{_label(node)}: {error}") from error
+    except Exception as error:  # the reference raises whatever a bad shape or attribute led to
+        cause = error.__cause__ or error
+        raise InputError(f"{_label(node)}: the float64 oracle cannot evaluate it: {cause}") from error
+    named = {name: value for name, value in zip(node.output, results, strict=False) if name}
+    for name in filter(None, node.output):
+        if name not in named:
+            raise InputError(f"{_label(node)}: the float64 oracle does not compute its output {name}.")
+    for name, value in named.items():
+        if getattr(value, "dtype", None) in (np.float32, np.float16):
+            raise InputError(f"{_label(node)}: the float64 oracle has only {value.dtype} arithmetic for {name}.")
+    return named
+
+
+def _picked(values: Mapping[str, Value | None], wanted: Sequence[str]) -> Iterator[tuple[str, Value]]:
+    for name in wanted:
+        value = values.get(name)
+        if value is None:
+            raise InputError(f"{name!r}: the float64 oracle has no value of that name.")
+        yield name, value
+
+
+def _label(node: OpRun) -> str:
+    return f"node {node.onnx_node.name or node.output[0]!r} ({node.op_type})"
+
+
+def _as_double(value: Value) -> Value:
+    return value.astype(np.float64) if ir.DataType.from_numpy(value.dtype) in WIDENED else value

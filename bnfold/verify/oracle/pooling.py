@@ -1,0 +1,76 @@
+"""Pooling in float64, one kernel tap at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bnfold.verify.oracle.types import Array
+from bnfold.verify.oracle.windows import Windows
+
+
+def max_pool(
+    x: Array,
+    *,
+    auto_pad: str | None = None,
+    ceil_mode: int | None = None,
+    dilations: Sequence[int] | None = None,
+    kernel_shape: Sequence[int],
+    pads: Sequence[int] | None = None,
+    storage_order: int | None = 0,  # noqa: ARG001  (orders the indices, which are not computed)
+    strides: Sequence[int] | None = None,
+) -> Array:
+    """Return y[n, c, o] = max_k x[n, c, o·stride + k·dilation − pad] over the taps that fall on x.
+
+    x is (N, C, *spatial). ONNX MaxPool-1 to MaxPool-22, without the indices.
+    """
+    windows = Windows.of(
+        x.shape[2:],
+        kernel_shape,
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        auto_pad=auto_pad,
+        ceil_mode=ceil_mode,
+    )
+    padded = windows.pad(x, -np.inf)
+    y = np.full((*x.shape[:2], *windows.output), -np.inf)
+    for _, slices in windows.taps():
+        np.maximum(y, padded[(..., *slices)], out=y)
+    return y
+
+
+def average_pool(
+    x: Array,
+    *,
+    auto_pad: str | None = None,
+    ceil_mode: int | None = None,
+    count_include_pad: int | None = None,
+    dilations: Sequence[int] | None = None,
+    kernel_shape: Sequence[int],
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Array:
+    """Return y[n, c, o] = mean_k x[n, c, o·stride + k·dilation − pad] over the taps that fall on x.
+
+    With ``count_include_pad`` the declared padding counts as zeros; what ceil mode adds beyond it never counts.
+    x is (N, C, *spatial). ONNX AveragePool-1 to AveragePool-22.
+    """
+    windows = Windows.of(
+        x.shape[2:],
+        kernel_shape,
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        auto_pad=auto_pad,
+        ceil_mode=ceil_mode,
+    )
+    one = np.ones((1, 1, *x.shape[2:]))
+    counted = windows.pad_overhang(windows.pad_declared(one, 1.0 if count_include_pad else 0.0))
+    return _tap_sum(windows, windows.pad(x)) / _tap_sum(windows, counted)
+
+
+def _tap_sum(windows: Windows, padded: Array) -> Array:
+    total = np.zeros((*padded.shape[:2], *windows.output))
+    for _, slices in windows.taps():
+        total += padded[(..., *slices)]
+    return total

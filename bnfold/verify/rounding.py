@@ -1,0 +1,71 @@
+"""How far one rounding of every weight moves the outputs: the yardstick for what precision alone can do.
+
+A folded weight is computed in double and rounded once, to its own type; a product w·x in that type rounds once more,
+which is to first order the same as a rounding of w. Evaluating the graph in double with every weight moved by a random
+half unit in its last place therefore measures, on this graph and these inputs, with its fan-in, its depth and its
+conditioning, what the folding's own roundings may do. No formula with a guessed constant takes their place.
+"""
+
+import numpy as np
+import onnx_ir as ir
+
+from bnfold.verify.oracle import Array
+
+UNIT_ROUNDOFF = {
+    ir.DataType.BFLOAT16: 2.0**-8,
+    ir.DataType.FLOAT16: 2.0**-11,
+    ir.DataType.FLOAT: 2.0**-24,
+    ir.DataType.DOUBLE: 2.0**-53,
+}
+"""Largest relative error of rounding to nearest, u = 2^−p for a significand of p bits."""
+
+_ARITHMETIC = frozenset(
+    {
+        "Add",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "Div",
+        "Gemm",
+        "MatMul",
+        "Max",
+        "Min",
+        "Mul",
+        "PRelu",
+        "Sub",
+        "Sum",
+    }
+)
+_LAYOUT = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that weights pass through, unchanged in value. Scales of Resize and the like are not weights."""
+
+
+def precision(model: ir.Model) -> ir.DataType:
+    """Return the coarsest floating-point type that ``model`` stores a weight in (float32 where it stores none)."""
+    types = {value.dtype for value in (*model.graph.initializers.values(), *model.graph.outputs)}
+    return max(UNIT_ROUNDOFF.keys() & types, key=UNIT_ROUNDOFF.__getitem__, default=ir.DataType.FLOAT)
+
+
+def rounded_again(model: ir.Model, generator: np.random.Generator) -> dict[str, Array]:
+    """Return every weight of ``model`` as double, each number moved by up to half a unit in its last place.
+
+    w' = w·(1 + u·r), r uniform in [−1, 1], with the unit roundoff u of the type that the weight is stored in.
+    """
+    return {
+        name: _moved(value.const_value, generator)
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None and value.dtype in UNIT_ROUNDOFF and _feeds_arithmetic(value)
+    }
+
+
+def _moved(weight: ir.TensorProtocol, generator: np.random.Generator) -> Array:
+    exact = weight.numpy().astype(np.float64)
+    return exact * (1 + UNIT_ROUNDOFF[weight.dtype] * generator.uniform(-1, 1, exact.shape))
+
+
+def _feeds_arithmetic(value: ir.Value) -> bool:
+    return all(
+        node.op_type in _ARITHMETIC
+        or (node.op_type in _LAYOUT and all(_feeds_arithmetic(output) for output in node.outputs))
+        for node in value.consumers()
+    )

@@ -1,0 +1,194 @@
+"""ONNX Runtime sessions that run where they were asked to, or say why they cannot."""
+
+import os
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from bnfold.errors import AttestationError, InputError, MissingDependencyError
+from bnfold.verify.diagnosis import preload, what_is_missing
+from bnfold.verify.placement import PlacedNode, Placement, read_profile
+from bnfold.verify.provider import Provider
+
+__all__ = ["Provider", "Session", "onnxruntime_module", "open_session"]
+
+_FATAL = 4
+"""ONNX Runtime's severity above which it logs: what goes wrong is raised or found, not logged."""
+
+
+class Session(AbstractContextManager["Session"]):
+    """One ONNX Runtime session; ``run`` as often as needed, with changing shapes.
+
+    A recording session knows its ``placement`` after the first run.
+    """
+
+    def __init__(
+        self, session: Any, provider: Provider, profile_folder: "tempfile.TemporaryDirectory[str] | None"
+    ) -> None:
+        self.provider = provider
+        self._session: Any = session
+        self._profile_folder = profile_folder
+        self._records = profile_folder is not None
+        self._executed: tuple[PlacedNode, ...] = ()
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return every output by name.
+
+        Raises:
+            InputError: the runtime rejects the inputs or fails in a node; the message is the runtime's.
+            AttestationError: the same on another provider than the CPU, whose running again is not what was asked for.
+        """
+        names = [output.name for output in self._session.get_outputs()]
+        with _full_precision():
+            try:
+                values = self._session.run(names, dict(inputs))
+            except Exception as error:  # the runtime's exceptions share no base but this
+                raise _failure(self.provider, f"ONNX Runtime on {self.provider}: {_one_line(error)}") from error
+        self._end_profile()
+        return dict(zip(names, values, strict=True))
+
+    @property
+    def placement(self) -> Placement:
+        """Return where the nodes were placed and ran, as recorded so far; nothing if it does not record."""
+        session = self._session
+        recorded = session.get_provider_graph_assignment_info() if self._records else ()
+        assigned = [PlacedNode(n.name, n.op_type, part.ep_name) for part in recorded for n in part.get_nodes()]
+        return Placement(
+            tuple(session.get_providers()), dict(session.get_provider_options()), tuple(assigned), self._executed
+        )
+
+    def close(self) -> None:
+        """Release the session and remove what it recorded on disk."""
+        self._end_profile()
+        self._session = None  # frees the runtime's memory now, not when the collector comes by
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _end_profile(self) -> None:
+        if self._profile_folder is not None:
+            self._executed = read_profile(Path(self._session.end_profiling()))
+            self._profile_folder.cleanup()
+            self._profile_folder = None
+
+
+def open_session(
+    model: Path | bytes, provider: Provider = Provider.CPU, *, optimized: bool, record: bool = False
+) -> Session:
+    """Open ``model`` on ``provider``, with the runtime's graph optimizations all on or all off.
+
+    ``record`` keeps the placement of every node; such a session is closed by ``with`` or by ``close``.
+
+    Raises:
+        MissingDependencyError: ONNX Runtime is not installed.
+        AttestationError: the provider cannot be loaded here; says what is missing.
+        InputError: the runtime does not accept the model; the message is the runtime's.
+    """
+    onnxruntime = onnxruntime_module()
+    if provider is not Provider.CPU:
+        preload(onnxruntime)
+    folder = tempfile.TemporaryDirectory(prefix="bnfold-profile-") if record else None
+    try:
+        options = _session_options(onnxruntime, optimized=optimized, profile_folder=folder and folder.name)
+        session = _construct(onnxruntime, model, provider, options)
+        _check_provider(onnxruntime, session, provider)
+    except BaseException:
+        if folder is not None:
+            folder.cleanup()
+        raise
+    return Session(session, provider, folder)
+
+
+def onnxruntime_module() -> ModuleType:
+    """Return the module ``onnxruntime``, imported now and made silent.
+
+    Raises:
+        MissingDependencyError: it is not installed, or not whole: two distributions overwrite each other's files.
+    """
+    try:
+        import onnxruntime  # here, since it is heavy, and not installed where only folding is wanted
+    except ImportError as error:
+        raise MissingDependencyError(
+            "ONNX Runtime is not installed: pip install 'bnfold[gpu]' (runs without a GPU too) or 'bnfold[cpu]'."
+        ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        remedy = "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'bnfold[gpu]' or 'bnfold[cpu]'"
+        raise MissingDependencyError(f"ONNX Runtime is broken, as if only parts of it were installed: {remedy}.")
+    onnxruntime.set_default_logger_severity(_FATAL)
+    return onnxruntime
+
+
+def _construct(onnxruntime: ModuleType, model: Path | bytes, provider: Provider, options: Any) -> Any:
+    source = model if isinstance(model, bytes) else str(model)
+    with _full_precision():
+        try:
+            session = onnxruntime.InferenceSession(source, options, providers=provider.options, enable_fallback=0)
+        except Exception as error:  # the runtime's exceptions share no base but this
+            missing = what_is_missing(onnxruntime, provider)
+            if missing:
+                raise _not_attested(provider, missing) from error
+            name = "the model" if isinstance(model, bytes) else model
+            message = f"{name}: ONNX Runtime on {provider} cannot load it: {_one_line(error)}"
+            raise _failure(provider, message) from error
+    session.disable_fallback()
+    return session
+
+
+def _check_provider(onnxruntime: ModuleType, session: Any, provider: Provider) -> None:
+    """Raise if the session came up, silently, for another provider than the one that was asked for."""
+    found = session.get_providers()
+    if found[0] != provider.runtime_name:
+        fallback = f"the session fell back to {', '.join(found)}"
+        raise _not_attested(provider, [*what_is_missing(onnxruntime, provider), fallback])
+
+
+def _session_options(onnxruntime: ModuleType, *, optimized: bool, profile_folder: str | None) -> Any:
+    levels = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    options.log_severity_level = _FATAL
+    if profile_folder is not None:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(profile_folder) / "profile")
+    return options
+
+
+@contextmanager
+def _full_precision() -> Generator[None]:
+    """Keep NVIDIA's libraries from using TF32 while they are loaded, built and run.
+
+    The CUDA provider has an option for it; TensorRT's has none, and listens to this variable.
+    """
+    name = "NVIDIA_TF32_OVERRIDE"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _not_attested(provider: Provider, missing: Sequence[str]) -> AttestationError:
+    return AttestationError(f"--provider {provider}: nothing ran there: {'; '.join(missing)}.")
+
+
+def _failure(provider: Provider, message: str) -> InputError | AttestationError:
+    return InputError(message) if provider is Provider.CPU else AttestationError(message)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,107 @@
+"""Tests of ``verify_bundle``: the model of a bundle, held to the golden data in it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import safetensors.numpy
+
+from bnfold.errors import AttestationError, InputError
+from bnfold.export.bundle import GOLDEN, MANIFEST, MODEL
+from bnfold.export.manifest import FileEntry, Manifest
+from bnfold.export.writer import write_bundle
+from bnfold.files import sha256
+from bnfold.verify import Provider, Verdict, verify_bundle
+from bnfold.verify.diagnosis import what_is_missing
+from bnfold.verify.runtime import onnxruntime_module
+from tests.verify.graphs import FAULTS, Fold, images, network, random_layers, right
+
+
+def bundle(folder: Path, fold: Fold, *, samples: int = 9, batch: int | str = "N") -> Path:
+    """Write the bundle of a network that was folded by ``fold``."""
+    layers = random_layers()
+    original = ir.from_proto(network(layers, batch=batch))
+    write_bundle(
+        folder,
+        model=ir.from_proto(network(layers, fold, batch=batch)),
+        original=original,
+        inputs=images(samples),
+        fold_report={"removed": 3},
+        provenance={},
+        force=False,
+    )
+    return folder
+
+
+def forge(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file and its hash in the manifest, as one who can do both would."""
+    path = folder / name
+    path.write_bytes(content)
+    manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
+    manifest.files[name] = FileEntry(sha256(path), path.stat().st_size)  # pyright: ignore[reportIndexIssue]  (a dict)
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def test_a_right_bundle_is_equivalent(tmp_path: Path) -> None:
+    """The folded model agrees with the golden data; neither the original nor its code is needed."""
+    report = verify_bundle(bundle(tmp_path / "bundle", right))
+    assert (report.verdict, report.findings) == (Verdict.EQUIVALENT, ())
+    assert (report.samples, report.batch_sizes, report.compared_elements) == (9, (1, 2, 6), 90)
+    assert report.files["candidate"]["sha256"] == sha256(tmp_path / "bundle" / MODEL)
+    assert report.files["manifest"]["sha256"] == sha256(tmp_path / "bundle" / MANIFEST)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_planted_faults_are_caught(tmp_path: Path, name: str) -> None:
+    """A model that was folded wrongly differs from the golden data that came with it."""
+    report = verify_bundle(bundle(tmp_path / "bundle", FAULTS[name]))
+    assert (report.exit_code, report.outputs[0].name) == (1, "logits")
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(2, "N"), (8, 4)])
+def test_golden_data_follow_the_batches(tmp_path: Path, samples: int, batch: int | str) -> None:
+    """Two samples, of which one is seen twice, and fixed batches: each result meets its own golden one."""
+    assert verify_bundle(bundle(tmp_path / "bundle", right, samples=samples, batch=batch)).exit_code == 0
+
+
+def test_one_sample_is_not_enough(tmp_path: Path) -> None:
+    """A bundle with one golden sample cannot show that its output depends on the input."""
+    assert verify_bundle(bundle(tmp_path / "bundle", right, samples=1)).exit_code == 4
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    """Golden data that are not the manifest's are bad input, whatever they hold."""
+    folder = bundle(tmp_path / "bundle", right)
+    (folder / GOLDEN).write_bytes((folder / GOLDEN).read_bytes()[:-1] + b"\0")
+    with pytest.raises(InputError, match=rf"{GOLDEN}: changed since the bundle was written"):
+        verify_bundle(folder)
+
+
+def test_golden_nan_never_passes(tmp_path: Path) -> None:
+    """Golden outputs that are not finite decide nothing, also where the hashes were made to fit."""
+    folder = bundle(tmp_path / "bundle", right)
+    golden = dict(safetensors.numpy.load_file(folder / GOLDEN))
+    golden["output/logits"] = np.full_like(golden["output/logits"], np.nan)
+    forge(folder, GOLDEN, safetensors.numpy.save(golden))
+    assert verify_bundle(folder).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_model_of_other_ports_is_refused(tmp_path: Path) -> None:
+    """A model that does not take the golden inputs is named with what it expects."""
+    folder = bundle(tmp_path / "bundle", right)
+    model = onnx.load(folder / MODEL)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+    forge(folder, MODEL, model.SerializeToString())
+    with pytest.raises(InputError, match=r"input images: the graph expects images float\[N, 4, 12, 12\], found"):
+        verify_bundle(folder)
+
+
+@pytest.mark.parametrize("provider", [Provider.CUDA, Provider.TENSORRT])
+def test_an_absent_device_is_never_a_pass(tmp_path: Path, provider: Provider) -> None:
+    """Without the device the bundle is not attested: exit code 3."""
+    if not what_is_missing(onnxruntime_module(), provider):
+        pytest.skip(f"{provider} loads on this machine")
+    with pytest.raises(AttestationError, match=f"--provider {provider}: nothing ran there"):
+        verify_bundle(bundle(tmp_path / "bundle", right), provider=provider)
