@@ -1,0 +1,198 @@
+"""Carries a plan out: the only place of the folding engine that edits a graph."""
+
+from itertools import chain, count
+
+import numpy as np
+import onnx_ir as ir
+
+from bnfold.folding.affine import Array
+from bnfold.folding.forms import Linear, Pointwise, Solution, Threshold
+from bnfold.folding.plan import Plan
+from bnfold.folding.precision import rounded
+from bnfold.graph.constants import Constants
+
+
+def apply_plan(model: ir.Model, plan: Plan) -> int:
+    """Edit ``model`` as planned; return the bytes that copies of shared weights add.
+
+    1. Linear operators and affine maps that stay read new constants wherever their gauges are not (1, 0). A constant
+       that others read too is left alone, and copied.
+    2. A padded Conv that a shift reaches gets what its border lacks added behind it; a Relu that a shift reaches
+       becomes a maximum with a constant.
+    3. Removed maps become wires. An output of the graph keeps its name.
+    4. Constants that nothing reads any more are dropped, with the nodes that prepared them.
+    """
+    editor = _Editor(model)
+    for linear in plan.linears:
+        _apply_linear(editor, linear, plan.solution)
+    for pointwise in plan.kept:
+        _apply_pointwise(editor, pointwise, plan.solution)
+    for threshold in plan.thresholds:
+        _apply_threshold(editor, threshold, plan.solution)
+    for pointwise in plan.removed:
+        editor.wire(pointwise)
+    editor.prune()
+    return editor.duplicated_bytes()
+
+
+def _apply_linear(editor: "_Editor", linear: Linear, solution: Solution) -> None:
+    if not linear.silenced and solution.is_identity(linear.sources, linear.targets):
+        return
+    node, offset = linear.node, solution.offset(linear)
+    editor.rewrite(node, linear.weight_slot, solution.kernel(linear), linear.dtype)
+    if linear.bias is not None and (offset.any() or operand(*linear.bias) is not None):
+        editor.rewrite(*linear.bias, offset, linear.dtype)
+    elif offset.any():
+        editor.add_behind(node, offset, linear.dtype)
+    if "beta" in node.attributes:
+        node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
+    border = solution.border(linear)
+    if border is not None:
+        editor.add_behind(node, border, linear.dtype)
+
+
+def _apply_pointwise(editor: "_Editor", pointwise: Pointwise, solution: Solution) -> None:
+    if not solution.is_identity(pointwise.sources, pointwise.targets):
+        parameters = pointwise.parameters(solution.affine(pointwise))
+        for slot, values in zip(pointwise.parameter_slots, parameters, strict=True):
+            editor.rewrite(pointwise.node, slot, values, pointwise.dtype)
+
+
+def _apply_threshold(editor: "_Editor", threshold: Threshold, solution: Solution) -> None:
+    shift = solution.shift[threshold.label]
+    if shift.any():
+        editor.maximum(threshold.node, solution.scale[threshold.label] * shift, threshold.dtype)
+
+
+def _at_least(values: Array, shape: tuple[int, ...]) -> Array:
+    """Return ``values`` broadcast against ``shape``, without leading axes of extent 1 that ``shape`` does not have."""
+    values = values.reshape(values.shape[min(leading_ones(values.shape), max(values.ndim - len(shape), 0)) :])
+    return np.broadcast_to(values, np.broadcast_shapes(values.shape, shape))
+
+
+def leading_ones(shape: tuple[int, ...]) -> int:
+    """Return how many axes of extent 1 a shape begins with."""
+    return next((axis for axis, extent in enumerate(shape) if extent != 1), len(shape))
+
+
+def operand(node: ir.Node, slot: int) -> ir.Value | None:
+    """Return an input, None where an optional one is absent."""
+    return node.inputs[slot] if slot < len(node.inputs) else None
+
+
+class _Editor:
+    """Edits one graph, and remembers what may have become unused."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.graph = model.graph
+        self.constants = Constants(model)
+        self.declares_initializers = model.ir_version < 4
+        self.names = set(ir.convenience.create_value_mapping(model.graph))
+        self.versions: dict[ir.Value, dict[bytes, ir.Value]] = {}
+        self.abandoned: list[ir.Value] = []
+
+    def rewrite(self, node: ir.Node, slot: int, values: Array, dtype: ir.DataType) -> None:
+        """Let an input read a new constant, in the type that it has or, where it was absent, in ``dtype``.
+
+        Calls that agree on the constant share it, as they shared the old one.
+        """
+        old = operand(node, slot)
+        content = self.constants.get(old)
+        if content is not None:
+            # Never smaller than it was: broadcasting against it may be what gives the result its shape.
+            values, dtype = _at_least(values, content.shape), ir.DataType.from_numpy(content.dtype)
+        array = rounded(values, dtype)
+        if old is None:
+            node.resize_inputs(max(slot + 1, len(node.inputs)))
+            node.replace_input_with(slot, self.initializer(f"{node.name or node.outputs[0].name}.bias", array))
+            return
+        versions = self.versions.setdefault(old, {})
+        if array.tobytes() in versions:
+            node.replace_input_with(slot, versions[array.tobytes()])
+            self.abandoned.append(old)
+        elif old.is_initializer() and len(old.uses()) == 1 and not old.is_graph_output():
+            old.const_value, old.shape = ir.Tensor(array, name=old.name), ir.Shape(array.shape)
+            versions[array.tobytes()] = old
+        else:
+            new = versions[array.tobytes()] = self.initializer(f"{old.name}_folded", array)
+            node.replace_input_with(slot, new)
+            self.abandoned.append(old)
+
+    def duplicated_bytes(self) -> int:
+        """Return what several versions of one constant take in excess of one; to be called after `prune`."""
+        total = 0
+        for old, versions in self.versions.items():
+            alive = {*versions.values(), old} if old.uses() else set(versions.values())
+            sizes = [value.const_value.nbytes for value in versions.values() if value.const_value is not None]
+            total += sum(sizes[: len(alive) - 1])
+        return total
+
+    def add_behind(self, node: ir.Node, values: Array, dtype: ir.DataType) -> None:
+        """Put an Add of a constant behind a node; its result takes the name of the node's."""
+        raw = node.outputs[0]
+        name = node.name or raw.name
+        constant = self.initializer(f"{name}.bias", rounded(values, dtype))
+        result = ir.Value(name=raw.name, shape=raw.shape, type=raw.type)
+        raw.replace_all_uses_with(result, replace_graph_outputs=True)
+        raw.name = self.unique(f"{raw.name}_unbiased")
+        self.graph.insert_after(
+            node, ir.Node("", "Add", [raw, constant], outputs=[result], name=self.unique(f"{name}_bias"))
+        )
+
+    def maximum(self, node: ir.Node, values: Array, dtype: ir.DataType) -> None:
+        """Put a Max with a constant in the place of a Relu; it keeps the names of the node and of its result."""
+        (x,), y = node.inputs, node.outputs[0]
+        assert x is not None
+        constant = self.initializer(f"{node.name or y.name}.threshold", rounded(values, dtype))
+        result = ir.Value(name=y.name, shape=y.shape, type=y.type)
+        self.graph.insert_before(node, ir.Node("", "Max", [x, constant], outputs=[result], name=node.name))
+        y.replace_all_uses_with(result, replace_graph_outputs=True)
+        self.graph.remove(node, safe=True)
+
+    def wire(self, pointwise: Pointwise) -> None:
+        """Let all that read a map's result read its input."""
+        node = pointwise.node
+        x, y = node.inputs[pointwise.slot], node.outputs[0]
+        assert x is not None
+        self.abandoned.extend(value for value in node.inputs if value is not None and value is not x)
+        if y.is_graph_output() and (x.is_graph_input() or x.is_graph_output()):
+            x = ir.Value(name=y.name, shape=y.shape, type=y.type)
+            identity = ir.Node("", "Identity", [node.inputs[pointwise.slot]], outputs=[x], name=node.name)
+            self.graph.insert_before(node, identity)
+        elif y.is_graph_output():
+            x.name, x.shape, x.type = y.name, y.shape, y.type
+        y.replace_all_uses_with(x, replace_graph_outputs=True)
+        self.graph.remove(node, safe=True)
+
+    def prune(self) -> None:
+        """Drop abandoned constants that nothing reads, and the nodes that prepared them."""
+        while self.abandoned:
+            value = self.abandoned.pop()
+            if value.uses() or value.is_graph_output():
+                continue
+            node = value.producer()
+            if value.is_initializer():
+                if value.is_graph_input():
+                    self.graph.inputs.remove(value)
+                self.graph.initializers.pop(value.name or "", None)
+            elif node is not None and node.graph is self.graph:
+                self.abandoned.extend(operand for operand in node.inputs if operand is not None)
+                self.graph.remove(node, safe=True)
+
+    def initializer(self, name: str, array: np.ndarray) -> ir.Value:
+        """Return a new initializer; files that list initializers among their inputs list it too."""
+        tensor = ir.Tensor(array, name=self.unique(name))
+        value = ir.Value(
+            name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.graph.register_initializer(value)
+        if self.declares_initializers:
+            self.graph.inputs.append(value)
+        return value
+
+    def unique(self, name: str) -> str:
+        """Return ``name``, with a number if the graph has it already."""
+        candidates = chain([name], (f"{name}_{number}" for number in count(2)))
+        chosen = next(candidate for candidate in candidates if candidate not in self.names)
+        self.names.add(chosen)
+        return chosen

@@ -1,0 +1,59 @@
+"""Folding as one call: plan, apply, report."""
+
+import numpy as np
+import onnx_ir as ir
+
+from bnfold.folding.apply import apply_plan
+from bnfold.folding.counts import count_nodes, initializer_bytes
+from bnfold.folding.forms import Linear
+from bnfold.folding.plan import Objective, Plan, make_plan
+from bnfold.folding.report import Change, FoldReport, Outcome
+
+
+def fold(model: ir.Model, objective: Objective = Objective.LATENCY) -> FoldReport:
+    """Fold every Batch Normalization of ``model`` that can be folded exactly; the model is edited in place.
+
+    Raises:
+        InputError: a weight or a normalization's parameter is not finite, or does not fit its input.
+    """
+    plan = make_plan(model, objective)
+    before, bytes_before = count_nodes(model), initializer_bytes(model)
+    duplicated = apply_plan(model, plan)
+    after = count_nodes(model)
+    return FoldReport(
+        batch_norms=plan.outcomes,
+        pointwise_removed=tuple(
+            pointwise.node.name or "" for pointwise in plan.removed if pointwise.node.op_type != "BatchNormalization"
+        ),
+        batch_norm_count=Change(before.batch_norms, after.batch_norms),
+        elementwise=Change(before.elementwise, after.elementwise),
+        nodes=Change(before.nodes, after.nodes),
+        bytes=Change(bytes_before, initializer_bytes(model)),
+        duplicated_bytes=duplicated,
+        largest_scale=_largest_scale(plan),
+        weight_range=_weight_range(plan),
+    )
+
+
+def inspect(model: ir.Model, objective: Objective = Objective.LATENCY) -> tuple[Outcome, ...]:
+    """Return what `fold` would do to each Batch Normalization; the model is only read."""
+    return make_plan(model, objective).outcomes
+
+
+def _largest_scale(plan: Plan) -> float:
+    magnitude = np.abs(plan.solution.scale)
+    return float(max(magnitude.max(), 1.0 / magnitude.min()))
+
+
+def _weight_range(plan: Plan) -> Change:
+    """Return the largest ratio of channel maxima within one weight, as stored and as rewritten."""
+    moved = [linear for linear in plan.linears if not plan.solution.is_identity(linear.sources, linear.targets)]
+    before = [_channel_ratio(linear, linear.weight) for linear in moved]
+    after = [_channel_ratio(linear, plan.solution.kernel(linear)) for linear in moved]
+    return Change(max(before, default=1.0), max(after, default=1.0))
+
+
+def _channel_ratio(linear: Linear, kernel: np.ndarray) -> float:
+    maxima = np.abs(kernel).max(axis=linear.contraction)
+    positive = maxima[maxima > 0]
+    return float(positive.max() / positive.min()) if positive.size else 1.0

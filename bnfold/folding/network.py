@@ -1,0 +1,91 @@
+"""A graph and the gauges of its values: what all rules write to, and what the plan reads from."""
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx_ir as ir
+
+from bnfold.folding.forms import Linear, Pointwise, Threshold
+from bnfold.folding.gauges import Gauges, Ids
+from bnfold.folding.report import Reason
+from bnfold.graph.constants import Constants
+from bnfold.graph.shapes import Dims, dims_of, infer_values
+
+
+class Opaque(Exception):
+    """Raised by a rule that cannot follow gauges through its node: the node's operands then keep theirs at (1, 0)."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Facts:
+    """What is known about a graph before any gauge is: read once, shared by all networks of the graph.
+
+    Attributes:
+        constants: values that depend on no run-time input.
+        values: shape and type of every value by its name, as far as inference knows them.
+        nodes: the nodes by the number that statements name as their cause.
+        opset: version of the standard operators.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.constants = Constants(model)
+        self.values = infer_values(model)
+        self.nodes: list[ir.Node] = list(model.graph)
+        self.opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
+
+    def dims(self, value: ir.Value) -> Dims | None:
+        """Return a value's dims, None where its rank is not known."""
+        inferred = self.values.get(value.name or "")
+        return None if inferred is None or inferred.shape is None else dims_of(inferred.shape)
+
+
+class Network:
+    """A graph with the gauges of its values.
+
+    Attributes:
+        facts: what is known about the graph.
+        priced: nodes that take the form that carries more, at a cost at run time.
+        gauges: what has been stated about scales and shifts.
+        linears: the linear operators found, by node, in graph order.
+        pointwise: the per-channel affine maps found, in graph order.
+        thresholds: nodes of which each may become a maximum with a constant, with their label, in graph order.
+        opaque: why a node's rule gave up, by node.
+    """
+
+    def __init__(self, facts: Facts, priced: Collection[ir.Node] = ()) -> None:
+        self.facts = facts
+        self.priced = priced
+        self.gauges = Gauges()
+        self.linears: dict[ir.Node, Linear] = {}
+        self.pointwise: list[Pointwise] = []
+        self.thresholds: list[Threshold] = []
+        self.opaque: dict[ir.Node, Opaque] = {}
+        self._labels: dict[ir.Value, Ids] = {}
+
+    def label(self, value: ir.Value) -> Ids | None:
+        """Return the label that a rule gave to a value; None where the gauge is (1, 0)."""
+        return self._labels.get(value)
+
+    def set_label(self, value: ir.Value, label: Ids) -> None:
+        """Give a value its label."""
+        self._labels[value] = label
+
+    def dims(self, value: ir.Value) -> Dims | None:
+        """Return a value's dims, None where its rank is not known; its label may know more than inference does."""
+        dims, label = self.facts.dims(value), self.label(value)
+        if label is None:
+            return dims
+        known = (None,) * label.ndim if dims is None else dims
+        return tuple(extent if extent > 1 else dim for extent, dim in zip(label.shape, known, strict=True))
+
+    def hold(self, value: ir.Value, cause: int) -> None:
+        """Keep a value as it is, s = 1 and σ = 0: a graph output, an operand of an operator without a rule."""
+        label = self.label(value)
+        if label is not None:
+            for i in np.unique(label).tolist():
+                self.gauges.know_scale(i, cause)
+                self.gauges.forbid_shift(i, cause)

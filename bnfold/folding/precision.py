@@ -1,0 +1,99 @@
+"""One rounding from float64 into a weight's own type, and whether the type can hold what is rounded."""
+
+from collections.abc import Iterable
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+
+from bnfold.folding.affine import Array
+from bnfold.folding.forms import Linear, Pointwise, Solution
+from bnfold.folding.gauges import Gauges, Ids
+
+
+def rounded(values: Array, dtype: ir.DataType) -> np.ndarray:
+    """Return ``values`` rounded once, to nearest even, to ``dtype``; what exceeds its range becomes infinite."""
+    with np.errstate(over="ignore", under="ignore"):
+        if dtype is ir.DataType.BFLOAT16:
+            return _to_odd_float32(values).astype(ml_dtypes.bfloat16)
+        return values.astype(dtype.numpy())
+
+
+def _to_odd_float32(values: Array) -> np.ndarray:
+    """Return float32 values whose last bit records that something was cut off.
+
+    ml_dtypes converts float64 to bfloat16 by way of float32; rounding to odd on that way leaves the second rounding
+    right (S. Boldo, G. Melquiond, "When double rounding is odd", 2005: two more bits suffice, float32 has sixteen).
+    """
+    nearest = values.astype(np.float32)
+    toward_zero = np.where(np.abs(nearest.astype(np.float64)) > np.abs(values), np.nextafter(nearest, 0), nearest)
+    inexact = np.isfinite(nearest) & (toward_zero.astype(np.float64) != values)
+    return np.where(inexact, (toward_zero.astype(np.float32).view(np.uint32) | 1).view(np.float32), nearest)
+
+
+def overstrained_roots(
+    gauges: Gauges, solution: Solution, linears: Iterable[Linear], kept: Iterable[Pointwise]
+) -> dict[int, ir.Node]:
+    """Return the scale classes that bear on a constant which its type cannot hold, with the node that reads it."""
+    strained = [(linear.node, _strained_by_linear(linear, solution)) for linear in linears]
+    strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
+    return {gauges.root(i)[0]: node for node, ids in strained for i in np.unique(ids).tolist()}
+
+
+def _strained_by_linear(linear: Linear, solution: Solution) -> Ids:
+    """Return the gauge variables of channels whose weights or bias do not fit."""
+    if solution.is_identity(linear.sources, linear.targets):
+        return np.empty(0, dtype=np.int64)
+    offset = rounded(solution.offset(linear), linear.dtype).astype(np.float64)
+    overflow = ~np.isfinite(offset)
+    ids = [linear.channels[overflow]]
+    if overflow.any():
+        ids.append(linear.sources[solution.shift[linear.sources] != 0])
+    border = solution.border(linear)
+    if border is not None:
+        finite = np.isfinite(rounded(border, linear.dtype).astype(np.float64))
+        ids.append(linear.channels[~finite.all(axis=(0, *range(2, border.ndim)))])
+    if not _surely_fits(linear, solution):
+        bad = misfits(linear.kernel(), solution.kernel(linear), linear.dtype, linear.contraction)
+        ids += [np.broadcast_to(side, bad.shape)[bad] for side in (linear.sources, linear.targets)]
+    return np.concatenate(ids)
+
+
+def _strained_by_pointwise(pointwise: Pointwise, solution: Solution) -> Ids:
+    """Return the gauge variables of channels whose a' or b' does not fit, in the form in which the node holds it."""
+    if solution.is_identity(pointwise.sources, pointwise.targets):
+        return np.empty(0, dtype=np.int64)
+    values = (rounded(values, pointwise.dtype) for values in pointwise.parameters(solution.affine(pointwise)))
+    finite = np.logical_and.reduce([np.isfinite(array.astype(np.float64)) for array in values])
+    sources, targets, finite = np.broadcast_arrays(pointwise.sources, pointwise.targets, finite)
+    return np.concatenate([sources[~finite], targets[~finite]])
+
+
+def _surely_fits(linear: Linear, solution: Solution) -> bool:
+    """Whether bounds show that no entry leaves the normal range: the common case, without widening the weight."""
+    info = ml_dtypes.finfo(linear.weight.dtype)
+    magnitude = np.abs(linear.weight)
+    largest = float(magnitude.max(initial=0))
+    smallest = float(magnitude.min(initial=np.inf, where=magnitude >= info.smallest_normal))
+    sources, targets = np.abs(solution.scale[linear.sources]), np.abs(solution.scale[linear.targets])
+    stretch, shrink = targets.max() / sources.min(), targets.min() / sources.max()
+    return bool(largest * stretch < float(info.max) and smallest * shrink > float(info.smallest_normal))
+
+
+def misfits(before: Array, after: Array, dtype: ir.DataType, contraction: tuple[int, ...]) -> np.ndarray:
+    """Return which entries of ``after`` its type cannot hold as well as it holds ``before``, a mask of the same shape.
+
+    1. An entry overflows.
+    2. An entry that the type held as a normal number would become 0.
+    3. All entries that are summed up along ``contraction`` leave the normal range, where one of them was in it before:
+       the sum as a whole would lose digits.
+    """
+    info = ml_dtypes.finfo(dtype.numpy())
+    smallest = float(info.smallest_normal)
+    result = rounded(after, dtype).astype(np.float64)
+    overflow = ~np.isfinite(result)
+    flushed = (np.abs(before) >= smallest) & (after != 0) & (result == 0)
+    largest_before = np.abs(before).max(axis=contraction, keepdims=True, initial=0.0)
+    largest_after = np.abs(after).max(axis=contraction, keepdims=True, initial=0.0)
+    faded = (largest_before >= smallest) & (largest_after < smallest) & (largest_after > 0)
+    return np.asarray(overflow | flushed | faded)

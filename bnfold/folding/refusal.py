@@ -1,0 +1,77 @@
+"""Why an affine map stays: a reason for machines, a witness, and words that a user can act on."""
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from bnfold.folding.gauges import NO_CAUSE, Contradiction, Obstacle
+from bnfold.folding.network import Network
+from bnfold.folding.report import Reason
+
+_REASONS = {
+    Obstacle.SCALE: Reason.SCALE_FIXED,
+    Obstacle.SIGN: Reason.SIGN_FIXED,
+    Obstacle.SHIFT: Reason.SHIFT_FIXED,
+}
+
+_WHAT = {
+    Obstacle.SCALE: "scale its channels carry",
+    Obstacle.SIGN: "negative γ it has in some channels",
+    Obstacle.SHIFT: "shift its channels carry",
+}
+
+_WHY = {
+    "Conv": "zero padding",
+    "ConvTranspose": "its taps differ by position",
+    "Relu": "not linear",
+    "LeakyRelu": "not linear",
+    "PRelu": "not linear",
+    "MaxPool": "a maximum keeps its order only under positive scales",
+    "GlobalMaxPool": "a maximum keeps its order only under positive scales",
+    "Add": "both summands need one scale",
+    "Sum": "all summands need one scale",
+    "BatchNormalization": "folded before it, on the same values",
+}
+"""What an operator's rule holds fast, in words; operators that are not listed hold everything."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One affine map that stays.
+
+    Attributes:
+        reason: the machine-readable reason.
+        witness: the operators that stand in the way, with the values that they hold; None where it is the map itself.
+        detail: the same in words.
+        blockers: these operators as nodes, and any others that share in it.
+    """
+
+    reason: Reason
+    witness: str | None
+    detail: str
+    blockers: tuple[ir.Node, ...] = ()
+
+
+def refusal_of(contradiction: Contradiction, network: Network, node: ir.Node) -> Refusal:
+    """Translate what contradicts the removal of ``node``."""
+    nodes, causes = network.facts.nodes, contradiction.causes
+    blockers = tuple(nodes[cause] for cause in causes if NO_CAUSE < cause < len(nodes) and nodes[cause] is not node)
+    # Operators before normalizations: what another removal asks for is the lesser part of the story.
+    names = [_describe(blocker) for blocker in sorted(blockers, key=lambda n: n.op_type == "BatchNormalization")[:2]]
+    if len(nodes) in causes:
+        names.append("an output of the graph")
+    witness = "; ".join(names) or "the inputs of the graph"
+    detail = f"the {_WHAT[contradiction.obstacle]} cannot pass {witness}"
+    return Refusal(_REASONS[contradiction.obstacle], witness, detail, blockers)
+
+
+def range_refusal(node: ir.Node) -> Refusal:
+    """Say whose constants could not hold what the removal would make of them."""
+    witness = f"{node.op_type} {node.name or node.outputs[0].name}"
+    return Refusal(Reason.WEIGHT_RANGE, witness, f"in some channels the constants of {witness} would leave their range")
+
+
+def _describe(node: ir.Node) -> str:
+    name = node.name or node.outputs[0].name
+    why = _WHY.get(node.op_type)
+    return f"{node.op_type} {name}" + (f" ({why})" if why else "")

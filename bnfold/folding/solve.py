@@ -1,0 +1,161 @@
+"""Finds the affine maps that can go together, and the gauges under which they do."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from bnfold.folding.affine import Affine
+from bnfold.folding.forms import Linear, Normalization, Pointwise, Solution
+from bnfold.folding.gauges import Contradiction
+from bnfold.folding.network import Network
+from bnfold.folding.precision import overstrained_roots
+from bnfold.folding.refusal import Refusal, range_refusal, refusal_of
+from bnfold.folding.report import Reason
+from bnfold.folding.scales import choose_scales
+
+LARGEST_FACTOR = 1e100
+"""An |a| beyond this, or below its inverse, leaves no room for the products that the algebra forms in float64."""
+
+
+@dataclass(frozen=True)
+class Removals:
+    """What `solve` found.
+
+    Attributes:
+        removed: affine maps that go, in graph order.
+        kept: affine maps that stay, in graph order.
+        refused: why a map that could have gone stays.
+        linears: the linear operators by node, with channels silenced where a removal needs it.
+        solution: the gauges.
+    """
+
+    removed: tuple[Pointwise, ...]
+    kept: tuple[Pointwise, ...]
+    refused: Mapping[Pointwise, Refusal]
+    linears: Mapping[ir.Node, Linear]
+    solution: Solution
+
+
+def solve(network: Network) -> Removals:
+    """Try all removals; then again without those whose weights would not fit their type, until all fit."""
+    start, refused = network.gauges.checkpoint(), dict[Pointwise, Refusal]()
+    while True:
+        attempt = _Attempt(network, refused)
+        solution, overstrained = _choose(attempt)
+        if not overstrained:
+            return Removals(attempt.removed, attempt.kept, attempt.refused, attempt.linears, solution)
+        refused |= _blamed(attempt, overstrained)
+        network.gauges.rollback(start)
+
+
+class _Attempt:
+    """One attempt at all removals: what it removed, what it refused, and the linear operators as they would be then."""
+
+    def __init__(self, network: Network, refused: Mapping[Pointwise, Refusal]) -> None:
+        self.network = network
+        self.gauges = network.gauges
+        self.refused = dict(refused)
+        self.linears = dict(network.linears)
+        self.maps = {pointwise.node: pointwise for pointwise in network.pointwise}
+        self.producers = {linear.node: linear.node for linear in network.linears.values()}
+        self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
+        index = {node: position for position, node in enumerate(network.facts.nodes)}
+        # Normalizations first: what is removed early can stand in the way of what comes later.
+        for pointwise in sorted(network.pointwise, key=lambda candidate: not isinstance(candidate, Normalization)):
+            if pointwise.removable and pointwise not in self.refused:
+                refusal = self._remove(pointwise, index[pointwise.node])
+                if refusal is not None:
+                    self.refused[pointwise] = refusal
+        going = {pointwise: pointwise.removable and pointwise not in self.refused for pointwise in network.pointwise}
+        self.removed = tuple(pointwise for pointwise, goes in going.items() if goes)
+        self.kept = tuple(pointwise for pointwise, goes in going.items() if not goes)
+
+    def _remove(self, pointwise: Pointwise, cause: int) -> Refusal | None:
+        """State what a removal needs; take all of it back if some of it contradicts what holds already."""
+        mark = self.gauges.checkpoint()
+        live, linear = self._without_zeros(pointwise)
+        if isinstance(live, Refusal):
+            return live
+        try:
+            for i, j, a, b in zip(*live.factors(), strict=True):
+                self.gauges.relate_scales(i, j, a, cause)
+                self.gauges.relate_shifts([(a, i), (-1.0, j)], b, cause)
+        except Contradiction as contradiction:
+            self.gauges.rollback(mark)
+            return refusal_of(contradiction, self.network, pointwise.node)
+        if linear is not None:
+            self.linears[linear.node] = linear
+        return None
+
+    def _without_zeros(self, pointwise: Pointwise) -> tuple[Pointwise | Refusal, Linear | None]:
+        """Return the map without zeros in a, and the linear operator before it if that must change for it.
+
+        A channel with a = 0 is the constant b behind the map; removing the map there would need s = 0.
+
+        1. The input is computed by a linear operator, possibly with affine maps between, for this map alone: the
+           operator's weights for the channel become 0. The input is then some constant k, and a = 1 with b − k is
+           right.
+        2. Else the map is kept.
+        """
+        scale, offset = pointwise.affine.scale, pointwise.affine.offset
+        magnitude = np.abs(scale)
+        if (magnitude > LARGEST_FACTOR).any() or ((magnitude < 1 / LARGEST_FACTOR) & (magnitude > 0)).any():
+            return Refusal(Reason.WEIGHT_RANGE, None, "its γ/√(Var + ε) exceeds what weights can hold"), None
+        if scale.all():
+            return pointwise, None
+        linear, between = self._computed_by(pointwise)
+        zero, sources = np.broadcast_arrays(scale == 0, (between[0] if between else pointwise).sources)
+        dead = np.unique(sources[zero])
+        if linear is None or np.isin(dead, sources[~zero]).any():
+            x = pointwise.node.inputs[pointwise.slot]
+            name = (x.name if x else None) or ""
+            detail = f"its scale is 0 in places, and {name} is not the result of a linear operator for it alone"
+            return Refusal(Reason.ZERO_SCALE, name, detail), None
+        k = np.zeros(1)
+        for earlier in between:
+            k = earlier.affine.scale * k + earlier.affine.offset
+        affine = Affine(np.where(zero, 1.0, scale), np.where(zero, offset - k, offset))
+        return replace(pointwise, affine=affine), linear.silence(dead.tolist())
+
+    def _computed_by(self, pointwise: Pointwise) -> tuple[Linear | None, list[Pointwise]]:
+        """Return the linear operator that computes a map's input for it alone, and the maps between, in order."""
+        between: list[Pointwise] = []
+        while True:
+            x = pointwise.node.inputs[pointwise.slot]
+            producer = None if x is None or len(x.uses()) > 1 or x.is_graph_output() else x.producer()
+            if producer is None or producer in self.producers:
+                return (None if producer is None else self.linears[self.producers[producer]]), between
+            if (earlier := self.maps.get(producer)) is None or not earlier.removable:
+                return None, between
+            between.insert(0, pointwise := earlier)
+
+
+def _choose(attempt: _Attempt) -> tuple[Solution, dict[int, ir.Node]]:
+    """Return the gauges, and the scale classes under which a constant would not fit its type, with its node.
+
+    Where one does not fit, its class's scale is spread over the weights on both sides before the class is given up.
+    """
+    balanced = dict[int, ir.Node]()
+    solution = choose_scales(attempt.gauges, attempt.removed)
+    overstrained = overstrained_roots(attempt.gauges, solution, attempt.linears.values(), attempt.kept)
+    while not overstrained.keys() <= balanced.keys():
+        balanced |= overstrained
+        solution = choose_scales(attempt.gauges, attempt.removed, balanced=balanced)
+        overstrained = overstrained_roots(attempt.gauges, solution, attempt.linears.values(), attempt.kept)
+    return solution, overstrained
+
+
+def _blamed(attempt: _Attempt, overstrained: Mapping[int, ir.Node]) -> dict[Pointwise, Refusal]:
+    """Return, for every node whose constants do not fit, the most extreme removal that bears on them."""
+    worst: dict[ir.Node, tuple[float, Pointwise]] = {}
+    for pointwise in attempt.removed:
+        for i, _, a, b in zip(*pointwise.factors(), strict=True):
+            node = overstrained.get(attempt.gauges.root(i)[0])
+            extremity = (abs(math.log(abs(a))) if a else math.inf) + math.log1p(abs(b))
+            if node is not None and (node not in worst or extremity > worst[node][0]):
+                worst[node] = (extremity, pointwise)
+    assert worst, "a constant that its file held no longer fits, though no removal bears on it"
+    return {pointwise: range_refusal(node) for node, (_, pointwise) in worst.items()}

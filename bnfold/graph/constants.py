@@ -1,0 +1,87 @@
+"""Values that are known before the graph runs."""
+
+import numpy as np
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+FOLDABLE = frozenset(
+    {
+        "Add",
+        "Cast",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Div",
+        "Expand",
+        "Gather",
+        "Identity",
+        "Mul",
+        "Reciprocal",
+        "Reshape",
+        "Slice",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+"""Operators that exporters leave between a stored tensor and the parameter that it stands for."""
+
+
+class Constants:
+    """Evaluates, on demand and once, every value that depends on no run-time input.
+
+    A value is constant if it is
+
+    1. an initializer that no caller can override: not a graph input, or in a file of IR version 3 or older, where the
+       inputs merely declare the initializers;
+    2. an output of one of `FOLDABLE`, all of whose inputs are constant.
+
+    An initializer that is also a graph input of a newer file is a default, not a constant.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self._opsets = dict(model.opset_imports)
+        self._inputs_declare_initializers = model.ir_version < 4
+        self._known: dict[ir.Value, np.ndarray | None] = {}
+
+    def get(self, value: ir.Value | None) -> np.ndarray | None:
+        """Return the value's content in its own type, or None where it is not constant or absent."""
+        if value is None:
+            return None
+        if value not in self._known:
+            self._known[value] = self._evaluate(value)
+        return self._known[value]
+
+    def _evaluate(self, value: ir.Value) -> np.ndarray | None:
+        if value.is_initializer():
+            overridable = value.is_graph_input() and not self._inputs_declare_initializers
+            return None if overridable or value.const_value is None else value.const_value.numpy()
+        node = value.producer()
+        if node is None or node.domain not in {"", "ai.onnx"} or node.op_type not in FOLDABLE:
+            return None
+        inputs = [self.get(operand) for operand in node.inputs]
+        if any(
+            array is None and operand is not None for array, operand in zip(inputs, node.inputs, strict=True)
+        ) or any(attribute.is_ref() for attribute in node.attributes.values()):
+            return None
+        return self._run(node, inputs)
+
+    def _run(self, node: ir.Node, inputs: list[np.ndarray | None]) -> np.ndarray:
+        """Evaluate one node by onnx's reference implementation, as a graph of its own."""
+        operands = [
+            None if array is None else ir.val(f"input_{index}", ir.DataType.from_numpy(array.dtype), array.shape)
+            for index, array in enumerate(inputs)
+        ]
+        result = ir.val("output")
+        copy = ir.Node("", node.op_type, operands, node.attributes.values(), outputs=[result])
+        graph = ir.Graph(
+            [operand for operand in operands if operand is not None],
+            [result],
+            nodes=[copy],
+            opset_imports={"": self._opsets.get("", self._opsets.get("ai.onnx", 1))},
+        )
+        feeds = {f"input_{index}": array for index, array in enumerate(inputs) if array is not None}
+        (result_array,) = ReferenceEvaluator(ir.to_proto(ir.Model(graph, ir_version=10))).run(["output"], feeds)
+        return np.asarray(result_array)
