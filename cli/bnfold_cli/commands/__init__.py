@@ -1,0 +1,1 @@
+"""One file per command: its options, its help page, and which work and which rendering it puts together."""

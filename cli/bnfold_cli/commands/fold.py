@@ -1,0 +1,38 @@
+"""``bnfold fold``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from bnfold_cli.options import Force, Model, Objective, Report, Source, option
+from bnfold_cli.output import Output
+
+EXAMPLES = (
+    "bnfold fold model.onnx -o folded.onnx",
+    "bnfold fold runs/digits -o digits.onnx --explain",
+    "bnfold fold model.onnx -o folded.onnx --objective no-bn --report fold.json",
+)
+
+
+def run(
+    out: Output,
+    source: Source,
+    output: Annotated[Path, option("--output", "-o", metavar="OUT.onnx", help="The folded model to write.")],
+    report: Report = None,
+    explain: Annotated[
+        bool, option("--explain", help="Show every BatchNormalization with what became of it, and why.")
+    ] = False,
+    objective: Objective = "latency",
+    model: Model = None,
+    force: Force = False,
+) -> None:
+    """Fold Batch Normalization into the weights around it.
+
+    Every BatchNormalization is either removed, or kept with a reason; what is computed stays the same. An ONNX file
+    needs no torch.
+    """
+    from bnfold_cli.rendering import fold as rendering
+    from bnfold_cli.work.fold import fold
+
+    folded = fold(source, output, report=report, objective=objective, model=model, force=force)
+    out.result(folded.to_dict(), rendering.folded(folded.report, explain=explain))
+    out.note(f"wrote {output}")

@@ -1,0 +1,21 @@
+"""``bnfold inspect``."""
+
+from bnfold_cli.options import Model, Objective, Source
+from bnfold_cli.output import Output
+
+EXAMPLES = (
+    "bnfold inspect model.onnx",
+    "bnfold inspect runs/digits --json",
+)
+
+
+def run(out: Output, source: Source, objective: Objective = "latency", model: Model = None) -> None:
+    """Show every Batch Normalization, what a fold would make of it, and why.
+
+    Nothing is written.
+    """
+    from bnfold_cli.rendering import fold as rendering
+    from bnfold_cli.work.fold import inspect
+
+    inspected = inspect(source, objective=objective, model=model)
+    out.result(inspected.to_dict(), rendering.inspected(inspected))

@@ -1,0 +1,36 @@
+"""What a calibration did."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from bnfold_cli.rendering.tables import figures, percent
+
+if TYPE_CHECKING:
+    from bnfold_cli.work.calibrate import Calibrated
+
+
+def calibrated(result: "Calibrated") -> Iterator[Table | str]:
+    """Yield how far each layer's statistics moved, what that did to the model, and where the run is."""
+    report = result.report
+    rows = [
+        (
+            layer.name,
+            str(layer.new_mean.size),
+            str(layer.count),
+            f"{layer.mean_shift:.3g}",
+            f"{layer.variance_ratio:.3g}",
+        )
+        for layer in report.layers
+    ]
+    yield figures(("layer", "channels", "values a channel", "mean moved by σ", "variance factor"), rows)
+    if result.before is not None and result.after is not None:
+        changes = [
+            ("test accuracy", percent(result.before.accuracy), percent(result.after.accuracy)),
+            ("test loss", f"{result.before.loss:.4f}", f"{result.after.loss:.4f}"),
+        ]
+        yield figures(("", "before", str(report.estimator)), changes)
+    yield f"{report.samples} samples of {result.data} in {report.batches} batches."
+    yield from report.notes
+    yield f"The calibrated run is in {result.output}."

@@ -1,0 +1,79 @@
+"""``bnfold fold`` and ``bnfold inspect``: from a file or a run to a folded file and its report."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bnfold_cli.choices import Objective
+from bnfold_cli.work.files import require_file_output, write_json
+
+if TYPE_CHECKING:
+    from bnfold.folding import FoldReport, Outcome
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A folded file with the account of how it came about."""
+
+    source: dict[str, object]
+    output: Path
+    report: "FoldReport"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as JSON-able data."""
+        return {**self.report.to_dict(), "source": self.source, "output": str(self.output)}
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a fold would do to each normalization."""
+
+    source: dict[str, object]
+    outcomes: "tuple[Outcome, ...]"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as JSON-able data."""
+        batch_norms = [{**asdict(outcome), "removed": outcome.removed} for outcome in self.outcomes]
+        return {"source": self.source, "batch_norms": batch_norms}
+
+
+def fold(
+    source: Path,
+    output: Path,
+    *,
+    report: Path | None = None,
+    objective: Objective = "latency",
+    model: str | None = None,
+    force: bool = False,
+) -> Folded:
+    """Fold what ``source`` holds and write it to ``output``, and the report to ``report``.
+
+    Raises:
+        InputError: ``source`` is no model or run, its weights are not finite, or an output is in the way.
+    """
+    require_file_output(output, force=force)
+    if report is not None:
+        require_file_output(report, force=force)
+    from bnfold import folding
+    from bnfold.graph import save
+    from bnfold_cli.work.sources import load_graph
+
+    graph, provenance = load_graph(source, model=model)
+    folded = Folded(provenance, output, folding.fold(graph, folding.Objective(objective)))
+    save(graph, output)
+    if report is not None:
+        write_json(folded.to_dict(), report)
+    return folded
+
+
+def inspect(source: Path, *, objective: Objective = "latency", model: str | None = None) -> Inspected:
+    """Return what `fold` would do; nothing is written.
+
+    Raises:
+        InputError: ``source`` is no model or run, or its weights are not finite.
+    """
+    from bnfold import folding
+    from bnfold_cli.work.sources import load_graph
+
+    graph, provenance = load_graph(source, model=model)
+    return Inspected(provenance, folding.inspect(graph, folding.Objective(objective)))

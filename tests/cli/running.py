@@ -1,0 +1,34 @@
+"""Running the command line from tests: in this process, or as a program of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a child process that finds the packages where this one does."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return {**os.environ, "PYTHONPATH": paths, **changes}
+
+
+def bnfold_process(*arguments: object, **environment: str) -> Outcome:
+    """Run ``python -m bnfold_cli`` as a program of its own, its streams piped."""
+    command = [sys.executable, "-m", "bnfold_cli", *(str(argument) for argument in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(**environment), check=False)
+    return Outcome(done.returncode, done.stdout, done.stderr)
