@@ -17,10 +17,10 @@ def require_file(path: Path) -> Path:
     Raises:
         InputError: it is missing, a directory, or not readable.
     """
+    if not _exists(path):
+        raise InputError(f"{path}: no such file.")
     if path.is_dir():
         raise InputError(f"{path}: expected a file, found a directory.")
-    if not path.exists():
-        raise InputError(f"{path}: no such file.")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: no permission to read.")
     return path
@@ -32,7 +32,7 @@ def require_directory(path: Path) -> Path:
     Raises:
         InputError: it is missing, a file, or not readable.
     """
-    if not path.exists():
+    if not _exists(path):
         raise InputError(f"{path}: no such directory.")
     if not path.is_dir():
         raise InputError(f"{path}: expected a directory, found a file.")
@@ -47,7 +47,7 @@ def require_output(path: Path, *, force: bool) -> Path:
     Raises:
         InputError: it exists and ``force`` is off, its folder cannot be made, or cannot be written to.
     """
-    if path.exists() and not force:
+    if _exists(path) and not force:
         raise InputError(f"{path}: already exists; pass --force to replace it or choose another name.")
     parent = path.absolute().parent
     while not parent.exists():
@@ -108,6 +108,14 @@ def _directory_beside(path: Path) -> Generator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exists(path: Path) -> bool:
+    """Whether ``path`` exists; a name that no file can have is bad input rather than absent."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}.") from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from onnx_ir.passes import common as passes
 
 from bnfold.errors import InputError
 from bnfold.files import require_file
+from bnfold.graph.quiet import quiet
 
 
 def load(path: Path) -> ir.Model:
@@ -19,8 +20,8 @@ def load(path: Path) -> ir.Model:
     Model-local functions are inlined, so that every operator is one of the standard's.
 
     Raises:
-        InputError: the file is missing, a directory, truncated, not ONNX, or its external data is missing or lies
-            outside its folder.
+        InputError: the file is missing, a directory, truncated, not ONNX, reads values that nothing computes, holds a
+            tensor that is shorter than its shape says, or its external data is missing or lies outside its folder.
     """
     require_file(path)
     try:
@@ -30,10 +31,12 @@ def load(path: Path) -> ir.Model:
     if not proto.HasField("graph") or not proto.opset_import:
         raise InputError(f"{path}: not an ONNX model (it has no graph or no opset).")
     try:
-        model = ir.from_proto(proto)
+        with quiet():
+            model = ir.from_proto(proto)
     except Exception as error:  # onnx-ir raises whatever the malformed field led to
-        raise InputError(f"{path}: malformed ONNX model: {error}") from error
-    _attach_external_data(model, path)
+        raise InputError(f"{path}: malformed ONNX model: {_reason(error)}.") from error
+    _require_tensors(model, path)
+    _require_producers(model, path)
     if model.functions:
         passes.InlinePass()(model)
     return model
@@ -46,21 +49,48 @@ def float_initializers(model: ir.Model) -> Iterator[tuple[str, np.ndarray]]:
             yield name, value.const_value.numpy()
 
 
-def _attach_external_data(model: ir.Model, path: Path) -> None:
+def _reason(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _require_tensors(model: ir.Model, path: Path) -> None:
+    """Check that every tensor is as long as its shape says; those outside the file also that they may be read."""
     ir.external_data.set_base_dir(model.graph, path.absolute().parent)
-    for tensor in _external_tensors(model):
-        location = PurePosixPath(str(tensor.location))
-        if location.is_absolute() or ".." in location.parts:
-            raise InputError(f"{path}: initializer {tensor.name} points outside the model's folder ({location}).")
-        side_file = path.absolute().parent / location
-        if not side_file.is_file():
-            raise InputError(f"{path}: external data file {location} of initializer {tensor.name} is missing.")
-        if side_file.stat().st_size < (tensor.offset or 0) + (tensor.length or 0):
-            raise InputError(f"{path}: external data file {location} is truncated (initializer {tensor.name}).")
+    for tensor in _tensors(model):
+        if isinstance(tensor, ir.ExternalTensor):
+            _require_side_file(tensor, path)
+            continue
+        try:
+            tensor.numpy()
+        except ValueError as error:
+            raise InputError(f"{path}: tensor {tensor.name} is not as long as its shape {tensor.shape}.") from error
 
 
-def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+def _require_side_file(tensor: ir.ExternalTensor, path: Path) -> None:
+    folder, location = path.absolute().parent, PurePosixPath(str(tensor.location))
+    side_file = folder / location
+    inside = folder.resolve() in side_file.resolve().parents
+    if location.is_absolute() or ".." in location.parts or not inside:
+        raise InputError(f"{path}: initializer {tensor.name} points outside the model's folder ({location}).")
+    if not side_file.is_file():
+        raise InputError(f"{path}: external data file {location} of initializer {tensor.name} is missing.")
+    if side_file.stat().st_size < (tensor.offset or 0) + tensor.nbytes:
+        raise InputError(f"{path}: external data file {location} is truncated (initializer {tensor.name}).")
+
+
+def _require_producers(model: ir.Model, path: Path) -> None:
+    """Check that every value is an input, an initializer or computed; onnx-ir makes one up where it is not."""
+    read = [(node.name or node.op_type, value) for node in model.graph.all_nodes() for value in node.inputs]
+    for reader, value in [*read, *(("the graph's outputs", value) for value in model.graph.outputs)]:
+        if value is not None and value.producer() is None and not (value.is_graph_input() or value.is_initializer()):
+            raise InputError(f"{path}: {reader}: nothing computes the value {value.name}.")
+
+
+def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
     for graph in model.graphs():
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                yield value.const_value
+        yield from (value.const_value for value in graph.initializers.values() if value.const_value is not None)
+        for node in graph:
+            attributes = node.attributes.values()
+            yield from (a.as_tensor() for a in attributes if a.type == ir.AttributeType.TENSOR and not a.is_ref())

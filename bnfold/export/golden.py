@@ -1,0 +1,62 @@
+"""The evidence in a bundle: inputs, and what the unfolded graph makes of them, exactly and on the runtime."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from bnfold.files import sha256
+from bnfold.graph import save
+from bnfold.verify.oracle import Oracle
+from bnfold.verify.runtime import open_session
+from bnfold.verify.samples import LARGEST_BATCH, batch_of, joined
+from bnfold.verify.signature import Signature, check_inputs
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a bundle's model is held to, all by name, samples along the leading axis.
+
+    Attributes:
+        inputs: as given.
+        outputs: of the unfolded graph by the float64 oracle, in float64.
+        baseline: of the unfolded graph on ONNX Runtime's CPU provider with its optimizations off, in their own type.
+        samples: how many.
+        graph_sha256: of the unfolded graph, as an ONNX file.
+    """
+
+    inputs: Arrays
+    outputs: Arrays
+    baseline: Arrays
+    samples: int
+    graph_sha256: str
+
+
+def compute_golden(original: ir.Model, inputs: Arrays) -> Golden:
+    """Evaluate the unfolded graph on ``inputs``, in batches that bound the memory.
+
+    Raises:
+        InputError: the inputs do not fit the graph, or the oracle or ONNX Runtime cannot evaluate it.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+    signature = Signature.of(original)
+    samples = check_inputs(signature, inputs)
+    size = signature.fixed_batch or LARGEST_BATCH
+    parts = [batch_of(inputs, slice(start, start + size)) for start in range(0, samples, size)]
+    oracle = Oracle(original)
+    outputs = joined([oracle.run(part) for part in parts])
+    with tempfile.TemporaryDirectory(prefix="bnfold-") as folder:
+        path = Path(folder) / "original.onnx"
+        save(original, path)
+        with open_session(path, optimized=False) as session:
+            baseline = joined([session.run(part) for part in parts])
+        digest = sha256(path)
+    doubles = {name: array.astype(np.float64) for name, array in outputs.items()}
+    return Golden(inputs, doubles, baseline, samples, digest)

@@ -1,0 +1,23 @@
+"""Where an exported model says what made it: its own metadata."""
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from bnfold import __version__
+from bnfold.export.manifest import json_text
+
+
+def summary(fold_report: Mapping[str, object]) -> dict[str, object]:
+    """Return the figures of a fold report, without its account of every node."""
+    return {key: value for key, value in fold_report.items() if not isinstance(value, list | tuple)}
+
+
+def stamp(model: ir.Model, fold_report: Mapping[str, object], *, source_sha256: str) -> None:
+    """Write into the metadata of ``model``, in place: bnfold's version, its source's hash, and the fold in figures.
+
+    The keys are ``bnfold.version``, ``bnfold.source_sha256`` and ``bnfold.fold`` (JSON); other keys stay.
+    """
+    model.metadata_props["bnfold.version"] = __version__
+    model.metadata_props["bnfold.source_sha256"] = source_sha256
+    model.metadata_props["bnfold.fold"] = json_text(summary(fold_report)).strip()

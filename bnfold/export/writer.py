@@ -1,0 +1,80 @@
+"""The bundle, written: evidence computed from the unfolded graph, then everything in one folder at once."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+import safetensors.numpy
+
+from bnfold.errors import InputError
+from bnfold.export.bundle import FOLD, GOLDEN, MANIFEST, MODEL, README, Arrays, Bundle, read_bundle
+from bnfold.export.golden import Golden, compute_golden
+from bnfold.export.manifest import FileEntry, Manifest, Port, json_text
+from bnfold.export.readme import readme
+from bnfold.export.stamp import stamp, summary
+from bnfold.export.versions import versions
+from bnfold.files import atomic_directory, require_output, sha256
+from bnfold.graph import save
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    model: ir.Model,
+    original: ir.Model,
+    inputs: Arrays,
+    fold_report: Mapping[str, object],
+    provenance: Mapping[str, object],
+    force: bool,
+) -> Bundle:
+    """Write ``model`` and the evidence that it is ``original`` to ``folder``, all at once, and return it as read back.
+
+    The same arguments give the same bytes, on the same machine and with the same versions.
+
+    Args:
+        folder: the bundle.
+        model: the graph to serve; gets the stamp of `bnfold.export.stamp`.
+        original: the unfolded graph, which the evidence is computed from.
+        inputs: golden inputs by name, ``(N, *sample)``.
+        fold_report: what `bnfold.folding.FoldReport.to_dict` returns.
+        provenance: where the graph came from; ``sha256`` in it, if any, is the source's hash.
+        force: replace the bundle that is at ``folder``. What is no bundle is never replaced.
+
+    Raises:
+        InputError: the folder is in the way or cannot be written, or as `compute_golden`.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+    require_output(folder, force=force)
+    _require_replaceable(folder)
+    golden = compute_golden(original, inputs)
+    stamp(model, fold_report, source_sha256=str(provenance.get("sha256", golden.graph_sha256)))
+    with atomic_directory(folder) as new:
+        save(model, new / MODEL)
+        (new / GOLDEN).write_bytes(_packed(golden))
+        (new / FOLD).write_text(json_text(fold_report), encoding="utf-8")
+        manifest = Manifest(
+            files={},
+            opset=model.graph.opset_imports[""],
+            inputs=tuple(Port.of(value) for value in model.graph.inputs if value.name not in model.graph.initializers),
+            outputs=tuple(map(Port.of, model.graph.outputs)),
+            samples=golden.samples,
+            fold=summary(fold_report),
+            provenance=provenance,
+            versions=versions(),
+        )
+        (new / README).write_text(readme(manifest, MODEL), encoding="utf-8")
+        files = {path.name: FileEntry(sha256(path), path.stat().st_size) for path in sorted(new.iterdir())}
+        (new / MANIFEST).write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
+    return read_bundle(folder)
+
+
+def _require_replaceable(folder: Path) -> None:
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: exists and is no bundle; choose another name.")
+
+
+def _packed(golden: Golden) -> bytes:
+    parts = {"input": golden.inputs, "output": golden.outputs, "baseline": golden.baseline}
+    named = {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+    return safetensors.numpy.save({name: array.copy() for name, array in named.items()})  # copies are contiguous

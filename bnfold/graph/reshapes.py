@@ -1,0 +1,66 @@
+"""Reshape with a shape computed at run time, where the shape is known but for the batch."""
+
+import numpy as np
+import onnx_ir as ir
+
+
+def make_reshapes_static(model: ir.Model) -> None:
+    """Give a Reshape whose target is computed a constant target, where at most one extent has to be inferred.
+
+    Exporters write ``x.flatten(1)`` as Shape → Gather → Concat → Reshape. The target becomes, axis by axis:
+
+    1. the extent, where it is known and not 0;
+    2. 0 (copy from the input), where the input has the same symbolic extent at the same axis: this also holds for an
+       empty batch;
+    3. -1 for the one extent left, if any.
+
+    A node that this does not describe stays as it is. ``allowzero`` is dropped where no 0 is meant literally, since
+    operator sets below 14 do not know it.
+    """
+    for node in list(model.graph):
+        if node.op_type == "Reshape" and node.domain == "":
+            target = _stored_target(node) or _static_target(node)
+            if target is not None:
+                _set_target(model.graph, node, target)
+
+
+def _stored_target(node: ir.Node) -> list[int] | None:
+    shape = node.inputs[1]
+    if shape is None or shape.const_value is None or shape.is_graph_input():
+        return None
+    target: list[int] = shape.const_value.numpy().tolist()
+    literal_zero = 0 in target and node.attributes.get_int("allowzero", 0) == 1
+    return None if literal_zero else target
+
+
+def _static_target(node: ir.Node) -> list[int] | None:
+    data, shape = node.inputs[0], node.outputs[0].shape
+    computed = node.inputs[1] is not None and node.inputs[1].const_value is None
+    if data is None or shape is None or not computed:
+        return None
+    source = [] if data.shape is None else data.shape.dims
+    target = [_extent(dim, source[axis] if axis < len(source) else None) for axis, dim in enumerate(shape.dims)]
+    return target if target.count(-1) <= 1 and 0 not in shape.dims else None
+
+
+def _extent(dim: int | ir.SymbolicDim, source: int | ir.SymbolicDim | None) -> int:
+    if isinstance(dim, int):
+        return dim
+    return 0 if dim.value is not None and dim == source else -1
+
+
+def _set_target(graph: ir.Graph, node: ir.Node, target: list[int]) -> None:
+    node.attributes.pop("allowzero", None)
+    shape = node.inputs[1]
+    if shape is None or shape.const_value is not None:
+        return
+    name = _free_name(graph, f"{node.outputs[0].name}_shape")
+    tensor = ir.Tensor(np.array(target, np.int64), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    graph.register_initializer(value)
+    node.replace_input_with(1, value)
+
+
+def _free_name(graph: ir.Graph, name: str) -> str:
+    candidates = (name, *(f"{name}_{number}" for number in range(len(graph.initializers))))
+    return next(candidate for candidate in candidates if candidate not in graph.initializers)
