@@ -27,7 +27,7 @@ types: $(VENV)/developed  ## basedpyright, strict
 	$(BIN)/basedpyright
 
 unit: $(VENV)/developed  ## the tests, warnings as errors
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 wheel: $(VENV)/developed  ## build the wheel, install it in clean environments, try it there
 	$(BIN)/python -m pytest -m wheel tests/wheel
