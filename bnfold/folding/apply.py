@@ -152,12 +152,11 @@ class _Editor:
     def wire(self, pointwise: Pointwise) -> None:
         """Let all that read a map's result read its input."""
         node = pointwise.node
-        x, y = node.inputs[pointwise.slot], node.outputs[0]
-        assert x is not None
+        x, y = pointwise.input, node.outputs[0]
         self.abandoned.extend(value for value in node.inputs if value is not None and value is not x)
         if y.is_graph_output() and (x.is_graph_input() or x.is_graph_output()):
             x = ir.Value(name=y.name, shape=y.shape, type=y.type)
-            identity = ir.Node("", "Identity", [node.inputs[pointwise.slot]], outputs=[x], name=node.name)
+            identity = ir.Node("", "Identity", [pointwise.input], outputs=[x], name=node.name)
             self.graph.insert_before(node, identity)
         elif y.is_graph_output():
             x.name, x.shape, x.type = y.name, y.shape, y.type

@@ -124,6 +124,13 @@ class Pointwise:
     removable: bool = True
 
     @property
+    def input(self) -> ir.Value:
+        """The value x."""
+        value = self.node.inputs[self.slot]
+        assert value is not None
+        return value
+
+    @property
     def parameter_slots(self) -> tuple[int, ...]:
         """The inputs that `parameters` are for."""
         return (1 - self.slot,)

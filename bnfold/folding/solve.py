@@ -10,6 +10,7 @@ import onnx_ir as ir
 from bnfold.folding.affine import Affine
 from bnfold.folding.forms import Linear, Normalization, Pointwise, Solution
 from bnfold.folding.gauges import Contradiction
+from bnfold.folding.labels import with_rank
 from bnfold.folding.network import Network
 from bnfold.folding.precision import overstrained_roots
 from bnfold.folding.refusal import Refusal, range_refusal, refusal_of
@@ -107,30 +108,39 @@ class _Attempt:
         if scale.all():
             return pointwise, None
         linear, between = self._computed_by(pointwise)
-        zero, sources = np.broadcast_arrays(scale == 0, (between[0] if between else pointwise).sources)
-        dead = np.unique(sources[zero])
-        if linear is None or np.isin(dead, sources[~zero]).any():
-            x = pointwise.node.inputs[pointwise.slot]
-            name = (x.name if x else None) or ""
-            detail = f"its scale is 0 in places, and {name} is not the result of a linear operator for it alone"
-            return Refusal(Reason.ZERO_SCALE, name, detail), None
+        computed = (between[0] if between else pointwise).input
+        label = self.network.label(computed)
+        if linear is None or label is None:
+            return _zero_refusal(pointwise.input), None
+        # By the label of what is computed: several of its channels may be one to the map.
+        zero = scale == 0
+        zeros, channels = np.broadcast_arrays(zero, with_rank(label, zero.ndim))
+        dead = np.unique(channels[zeros])
+        if np.isin(dead, channels[~zeros]).any():
+            return _zero_refusal(pointwise.input), None
         k = np.zeros(1)
         for earlier in between:
             k = earlier.affine.scale * k + earlier.affine.offset
-        affine = Affine(np.where(zero, 1.0, scale), np.where(zero, offset - k, offset))
-        return replace(pointwise, affine=affine), linear.silence(dead.tolist())
+        live = np.broadcast_arrays(np.where(zero, 1.0, scale), np.where(zero, offset - k, offset))
+        return replace(pointwise, affine=Affine(*live)), linear.silence(dead.tolist())
 
     def _computed_by(self, pointwise: Pointwise) -> tuple[Linear | None, list[Pointwise]]:
         """Return the linear operator that computes a map's input for it alone, and the maps between, in order."""
         between: list[Pointwise] = []
         while True:
-            x = pointwise.node.inputs[pointwise.slot]
-            producer = None if x is None or len(x.uses()) > 1 or x.is_graph_output() else x.producer()
+            x = pointwise.input
+            producer = None if len(x.uses()) > 1 or x.is_graph_output() else x.producer()
             if producer is None or producer in self.producers:
                 return (None if producer is None else self.linears[self.producers[producer]]), between
             if (earlier := self.maps.get(producer)) is None or not earlier.removable:
                 return None, between
             between.insert(0, pointwise := earlier)
+
+
+def _zero_refusal(x: ir.Value) -> Refusal:
+    """Say why zeros in a cannot be moved into the operator that computes x."""
+    detail = f"its scale is 0 in places, and {x.name} is not the result of a linear operator for it alone"
+    return Refusal(Reason.ZERO_SCALE, x.name, detail)
 
 
 def _choose(attempt: _Attempt) -> tuple[Solution, dict[int, ir.Node]]:
