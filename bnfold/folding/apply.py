@@ -38,7 +38,7 @@ def apply_plan(model: ir.Model, plan: Plan) -> int:
 def _apply_linear(editor: "_Editor", linear: Linear, solution: Solution) -> None:
     if not linear.silenced and solution.is_identity(linear.sources, linear.targets):
         return
-    node, offset = linear.node, solution.offset(linear)
+    node, (offset, border) = linear.node, solution.bias(linear)
     editor.rewrite(node, linear.weight_slot, solution.kernel(linear), linear.dtype)
     if linear.bias is not None and (offset.any() or operand(*linear.bias) is not None):
         editor.rewrite(*linear.bias, offset, linear.dtype)
@@ -46,7 +46,6 @@ def _apply_linear(editor: "_Editor", linear: Linear, solution: Solution) -> None
         editor.add_behind(node, offset, linear.dtype)
     if "beta" in node.attributes:
         node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
-    border = solution.border(linear)
     if border is not None:
         editor.add_behind(node, border, linear.dtype)
 

@@ -196,29 +196,30 @@ class Solution:
         kernel /= self.scale[linear.sources]
         return kernel
 
-    def offset(self, linear: Linear) -> Array:
-        """Return b' = s_out·(b + σ_out − Σ W·σ_in), shape (M,)."""
-        shift = linear.gain * self.shift[linear.sources]
-        moved = (linear.kernel() * shift).sum(axis=linear.contraction) if np.any(shift) else 0.0
-        return self.scale[linear.channels] * (linear.offset + self.shift[linear.channels] - moved)
+    def bias(self, linear: Linear) -> tuple[Array, Array | None]:
+        """Return b' = s_out·(b + σ_out − Σ W·σ_in), shape (M,), and what else to add behind a zero-padded operator.
 
-    def border(self, linear: Linear) -> Array | None:
-        """Return what to add behind a zero-padded operator, shape (1, M, *spatial); None where no shift reaches it.
-
-        `offset` takes Σ W·σ_in off everywhere, as if every tap read the input; padding is 0, not the shift. What was
-        taken too much is s_out·Σ W·σ_in over the taps that read padding, which along each axis depend on the position
-        alone.
+        Σ W·σ_in is taken off everywhere, as if every tap read the input; but padding is 0, not the shift. What was
+        taken too much is the border map, shape (1, M, *spatial): s_out·Σ W·σ_in over the taps that read padding, which
+        along each axis depend on the position alone. None where no shift reaches padding; where the map is the same at
+        all positions, it is part of b'.
         """
-        shift = self.shift[linear.sources]
-        if linear.taps is None or not np.any(shift):
-            return None
-        per_tap = (linear.kernel() * shift).sum(axis=1)
-        reached = per_tap
+        scale, offset = self.scale[linear.channels], linear.offset + self.shift[linear.channels]
+        shift = linear.gain * self.shift[linear.sources]
+        if not np.any(shift):
+            return scale * offset, None
+        moved = linear.kernel() * shift
+        if linear.taps is None:
+            return scale * (offset - moved.sum(axis=linear.contraction)), None
+        reached = moved.sum(axis=1)
         for taps in linear.taps:  # contracts the first tap axis left, appends the output axis
             reached = np.tensordot(reached, taps, axes=(1, 1))
-        total = per_tap.sum(axis=tuple(range(1, per_tap.ndim)))
-        border = total.reshape(-1, *(1,) * len(linear.taps)) - reached
-        return (self.scale[linear.channels].reshape(-1, *(1,) * len(linear.taps)) * border)[np.newaxis]
+        positions = tuple(range(1, reached.ndim))
+        if (reached == reached[(slice(None), *(slice(1),) * len(positions))]).all():
+            return scale * (offset - reached.max(axis=positions)), None
+        total = moved.sum(axis=linear.contraction)
+        border = np.expand_dims(scale, positions) * (np.expand_dims(total, positions) - reached)
+        return scale * (offset - total), border[np.newaxis]
 
     def affine(self, pointwise: Pointwise) -> Affine:
         """Return a' = s_y·a/s_x and b' = s_y·(b + σ_y − a·σ_x)."""

@@ -44,15 +44,14 @@ def _strained_by_linear(linear: Linear, solution: Solution) -> Ids:
     """Return the gauge variables of channels whose weights or bias do not fit."""
     if solution.is_identity(linear.sources, linear.targets):
         return np.empty(0, dtype=np.int64)
-    offset = rounded(solution.offset(linear), linear.dtype).astype(np.float64)
-    overflow = ~np.isfinite(offset)
+    offset, border = solution.bias(linear)
+    overflow = ~np.isfinite(rounded(offset, linear.dtype).astype(np.float64))
+    if border is not None:
+        finite = np.isfinite(rounded(border, linear.dtype).astype(np.float64))
+        overflow |= ~finite.all(axis=(0, *range(2, border.ndim)))
     ids = [linear.channels[overflow]]
     if overflow.any():
         ids.append(linear.sources[solution.shift[linear.sources] != 0])
-    border = solution.border(linear)
-    if border is not None:
-        finite = np.isfinite(rounded(border, linear.dtype).astype(np.float64))
-        ids.append(linear.channels[~finite.all(axis=(0, *range(2, border.ndim)))])
     if not _surely_fits(linear, solution):
         bad = misfits(linear.kernel(), solution.kernel(linear), linear.dtype, linear.contraction)
         ids += [np.broadcast_to(side, bad.shape)[bad] for side in (linear.sources, linear.targets)]
