@@ -17,7 +17,7 @@ demo: $(VENV)/installed  ## the whole chain on real data: train, calibrate, fold
 test: lint types unit wheel  ## lint, type check, tests, and the built wheel installed and tried
 
 test-slow: $(VENV)/developed  ## the long sweeps
-	$(BIN)/python -m pytest -m slow
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m slow --numprocesses auto
 
 lint: $(VENV)/developed  ## ruff: rules and format
 	$(BIN)/ruff check .

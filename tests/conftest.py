@@ -2,6 +2,13 @@
 
 import os
 
+from hypothesis import settings
+
 # The tests run in two processes on two cores, on tensors that are small: a second thread a process costs more in
 # waiting than it brings. Set before torch or NumPy's BLAS are loaded, inherited by the commands that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A test run says the same thing twice; `make test-slow` draws anew each time (HYPOTHESIS_PROFILE=random).
+settings.register_profile("random", settings())
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

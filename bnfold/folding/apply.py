@@ -65,11 +65,11 @@ def _apply_threshold(editor: "_Editor", threshold: Threshold, solution: Solution
 
 def _at_least(values: Array, shape: tuple[int, ...]) -> Array:
     """Return ``values`` broadcast against ``shape``, without leading axes of extent 1 that ``shape`` does not have."""
-    values = values.reshape(values.shape[min(leading_ones(values.shape), max(values.ndim - len(shape), 0)) :])
+    values = values.reshape(values.shape[min(_leading_ones(values.shape), max(values.ndim - len(shape), 0)) :])
     return np.broadcast_to(values, np.broadcast_shapes(values.shape, shape))
 
 
-def leading_ones(shape: tuple[int, ...]) -> int:
+def _leading_ones(shape: tuple[int, ...]) -> int:
     """Return how many axes of extent 1 a shape begins with."""
     return next((axis for axis, extent in enumerate(shape) if extent != 1), len(shape))
 
@@ -87,7 +87,7 @@ class _Editor:
         self.constants = Constants(model)
         self.declares_initializers = model.ir_version < 4
         self.names = set(ir.convenience.create_value_mapping(model.graph))
-        self.versions: dict[ir.Value, dict[bytes, ir.Value]] = {}
+        self.versions: dict[ir.Value, dict[tuple[tuple[int, ...], bytes], ir.Value]] = {}
         self.abandoned: list[ir.Value] = []
 
     def rewrite(self, node: ir.Node, slot: int, values: Array, dtype: ir.DataType) -> None:
@@ -96,24 +96,24 @@ class _Editor:
         Calls that agree on the constant share it, as they shared the old one.
         """
         old = operand(node, slot)
-        content = self.constants.get(old)
-        if content is not None:
+        before = self.constants.get(old)
+        if before is not None:
             # Never smaller than it was: broadcasting against it may be what gives the result its shape.
-            values, dtype = _at_least(values, content.shape), ir.DataType.from_numpy(content.dtype)
+            values, dtype = _at_least(values, before.shape), ir.DataType.from_numpy(before.dtype)
         array = rounded(values, dtype)
         if old is None:
             node.resize_inputs(max(slot + 1, len(node.inputs)))
             node.replace_input_with(slot, self.initializer(f"{node.name or node.outputs[0].name}.bias", array))
             return
-        versions = self.versions.setdefault(old, {})
-        if array.tobytes() in versions:
-            node.replace_input_with(slot, versions[array.tobytes()])
+        versions, content = self.versions.setdefault(old, {}), (array.shape, array.tobytes())
+        if content in versions:
+            node.replace_input_with(slot, versions[content])
             self.abandoned.append(old)
         elif old.is_initializer() and len(old.uses()) == 1 and not old.is_graph_output():
             old.const_value, old.shape = ir.Tensor(array, name=old.name), ir.Shape(array.shape)
-            versions[array.tobytes()] = old
+            versions[content] = old
         else:
-            new = versions[array.tobytes()] = self.initializer(f"{old.name}_folded", array)
+            new = versions[content] = self.initializer(f"{old.name}_folded", array)
             node.replace_input_with(slot, new)
             self.abandoned.append(old)
 

@@ -16,28 +16,35 @@ def fold(model: ir.Model, objective: Objective = Objective.LATENCY) -> FoldRepor
     Raises:
         InputError: a weight or a normalization's parameter is not finite, or does not fit its input.
     """
-    plan = make_plan(model, objective)
     before, bytes_before = count_nodes(model), initializer_bytes(model)
-    duplicated = apply_plan(model, plan)
+    plans: list[Plan] = []
+    duplicated = 0
+    while not plans or plans[-1].narrowed:
+        plans.append(make_plan(model, objective))
+        duplicated += apply_plan(model, plans[-1])
     after = count_nodes(model)
+    outcomes = {node: outcome for plan in plans for node, outcome in plan.outcomes.items()}
     return FoldReport(
-        batch_norms=plan.outcomes,
+        batch_norms=tuple(outcomes.values()),
         pointwise_removed=tuple(
-            pointwise.node.name or "" for pointwise in plan.removed if pointwise.node.op_type != "BatchNormalization"
+            pointwise.node.name or ""
+            for plan in plans
+            for pointwise in plan.removed
+            if pointwise.node.op_type != "BatchNormalization"
         ),
         batch_norm_count=Change(before.batch_norms, after.batch_norms),
         elementwise=Change(before.elementwise, after.elementwise),
         nodes=Change(before.nodes, after.nodes),
         bytes=Change(bytes_before, initializer_bytes(model)),
         duplicated_bytes=duplicated,
-        largest_scale=_largest_scale(plan),
-        weight_range=_weight_range(plan),
+        largest_scale=max(map(_largest_scale, plans)),
+        weight_range=_weight_range(plans[0]),
     )
 
 
 def inspect(model: ir.Model, objective: Objective = Objective.LATENCY) -> tuple[Outcome, ...]:
     """Return what `fold` would do to each Batch Normalization; the model is only read."""
-    return make_plan(model, objective).outcomes
+    return fold(model.clone(), objective).batch_norms
 
 
 def _largest_scale(plan: Plan) -> float:

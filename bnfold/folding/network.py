@@ -54,6 +54,7 @@ class Network:
         pointwise: the per-channel affine maps found, in graph order.
         thresholds: nodes of which each may become a maximum with a constant, with their label, in graph order.
         opaque: why a node's rule gave up, by node.
+        narrowed: whether a rule had to make a gauge uniform; what is removed may take the need for it along.
     """
 
     def __init__(self, facts: Facts, priced: Collection[ir.Node] = ()) -> None:
@@ -64,6 +65,7 @@ class Network:
         self.pointwise: list[Pointwise] = []
         self.thresholds: list[Threshold] = []
         self.opaque: dict[ir.Node, Opaque] = {}
+        self.narrowed = False
         self._labels: dict[ir.Value, Ids] = {}
 
     def label(self, value: ir.Value) -> Ids | None:

@@ -12,8 +12,8 @@ from bnfold.folding.report import Outcome, Reason
 from bnfold.folding.solve import Removals
 
 
-def outcomes(network: Network, removals: Removals) -> Iterator[Outcome]:
-    """Yield one outcome for each BatchNormalization in graph order, those inside subgraphs included."""
+def outcomes(network: Network, removals: Removals) -> Iterator[tuple[ir.Node, Outcome]]:
+    """Yield each BatchNormalization with its outcome, in graph order, those inside subgraphs included."""
     by_node = {pointwise.node: pointwise for pointwise in network.pointwise}
     weights = _Weights(network, removals)
     for node in network.facts.model.graph.all_nodes():
@@ -23,10 +23,10 @@ def outcomes(network: Network, removals: Removals) -> Iterator[Outcome]:
         pointwise = by_node.get(node)
         refusal = _opaque(network, node) if pointwise is None else removals.refused.get(pointwise)
         if refusal is not None:
-            yield Outcome(name, (), refusal.reason, refusal.witness, refusal.detail)
+            yield node, Outcome(name, (), refusal.reason, refusal.witness, refusal.detail)
         elif pointwise is not None:
             into = weights.of(np.union1d(pointwise.sources, pointwise.targets).tolist())
-            yield Outcome(name, into, detail=f"folded into {', '.join(into)}" if into else "it was the identity")
+            yield node, Outcome(name, into, detail=f"folded into {', '.join(into)}" if into else "it was the identity")
 
 
 def _opaque(network: Network, node: ir.Node) -> Refusal:

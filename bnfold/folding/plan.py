@@ -7,7 +7,7 @@
    one does not fit, the maps that it depends on are kept, and step 2 is done again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +36,7 @@ class Plan:
         kept: affine maps that stay, with their parameters adapted to the gauges around them.
         thresholds: rectifiers that become maxima with a constant wherever a shift reaches them.
         outcomes: one for each BatchNormalization, in graph order.
+        narrowed: whether what is removed may have stood in the way of more.
     """
 
     solution: Solution
@@ -43,7 +44,8 @@ class Plan:
     removed: tuple[Pointwise, ...]
     kept: tuple[Pointwise, ...]
     thresholds: tuple[Threshold, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: Mapping[ir.Node, Outcome]
+    narrowed: bool
 
 
 class Objective(StrEnum):
@@ -79,7 +81,8 @@ def make_plan(model: ir.Model, objective: Objective = Objective.LATENCY) -> Plan
         removed=removals.removed,
         kept=removals.kept,
         thresholds=tuple(network.thresholds),
-        outcomes=tuple(outcomes(network, removals)),
+        outcomes=dict(outcomes(network, removals)),
+        narrowed=network.narrowed and bool(removals.removed),
     )
 
 

@@ -193,6 +193,7 @@ class Site:
         for axis in axes:
             first = first.take([0], axis=axis)
         if first.size != label.size:
+            self.network.narrowed = True
             self.same(first, label)
         return first
 
@@ -210,8 +211,9 @@ class Site:
     # Results
 
     def emit(self, label: Ids, output: int = 0) -> None:
-        """Give an output its label."""
-        self.network.set_label(self.node.outputs[output], label)
+        """Give an output its label; one without elements has no gauge to speak of."""
+        if label.size:
+            self.network.set_label(self.node.outputs[output], label)
 
     def emit_channels(self, channels: Ids, axis: int, rank: int) -> None:
         """Give the output a label that varies along one axis only."""

@@ -8,6 +8,9 @@ from bnfold.folding.network import Opaque
 from bnfold.folding.report import Reason
 from bnfold.folding.site import Site
 
+RESIZE_HAS_A_REGION = 11
+"""The opset since which Resize has a second input, the region of interest, before its scales."""
+
 
 def identity(site: Site) -> None:
     """Identity: the same gauge."""
@@ -158,6 +161,15 @@ def resize(site: Site) -> None:
     if site.string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         raise Opaque(Reason.UNSUPPORTED, "it extrapolates by a constant")
     label: Ids = site.label(0)
-    before, after = site.dims(0), site.output_dims()
-    resized = [axis for axis in labels.varying(label) if not before[axis] == after[axis] == label.shape[axis]]
-    site.emit(site.uniform(label, resized))
+    site.emit(site.uniform(label, [axis for axis in labels.varying(label) if not _is_kept(site, axis)]))
+
+
+def _is_kept(site: Site, axis: int) -> bool:
+    """Whether a Resize leaves an axis alone: by a scale of exactly 1, or by a size that is the same."""
+    if site.has(3):
+        return site.dims(0)[axis] == site.output_dims()[axis]
+    attribute = site.node.attributes.get("scales")
+    scales = site.constant(2 if site.opset >= RESIZE_HAS_A_REGION else 1)
+    if attribute is not None:
+        scales = np.asarray(attribute.as_floats())
+    return scales is not None and scales.size > axis and scales[axis] == 1.0

@@ -1,0 +1,51 @@
+"""Random graphs over the whole operator table: the folded graph computes what the original does."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from bnfold.folding.rules import RULES
+from tests.folding.checker import fold_checked
+from tests.folding.steps import STEPS, STRANGERS
+from tests.folding.strategies import Case, programs
+
+QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+"""The machine may be loaded, and a graph takes many draws: neither is a finding."""
+
+
+def check(case: Case) -> None:
+    """Fold one graph and compare."""
+    with np.errstate(all="ignore"):
+        fold_checked(case.model, case.inputs)
+
+
+@given(programs(STEPS | STRANGERS))
+@settings(QUIET, max_examples=300)
+def test_random_graphs(case: Case) -> None:
+    """Any graph of these operators folds to an equal one, with a true report and nothing left to fold."""
+    check(case)
+
+
+@given(programs(STEPS, longest=14))
+@settings(QUIET, max_examples=10_000)
+@pytest.mark.slow
+def test_many_random_graphs(case: Case) -> None:
+    """The same over longer graphs and many more of them."""
+    check(case)
+
+
+@pytest.mark.parametrize("operator", sorted(STEPS))
+def test_every_operator_between_normalizations(operator: str) -> None:
+    """Every operator of the table, drawn for sure, a few times."""
+
+    @given(programs(STEPS, required=["Conv", operator, "Conv"], longest=2))
+    @settings(QUIET, max_examples=5)
+    def run(case: Case) -> None:
+        check(case)
+
+    run()
+
+
+def test_every_rule_has_a_step() -> None:
+    """An operator that gets a rule gets a step here."""
+    assert set(STEPS) == set(RULES) - {"Upsample"}
