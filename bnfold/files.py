@@ -83,18 +83,18 @@ def atomic_file(path: Path) -> Generator[Path]:
 def atomic_directory(path: Path) -> Generator[Path]:
     """Yield a temporary directory that takes ``path``'s place on success and vanishes on any exception.
 
-    An existing ``path`` is moved aside first and removed last: at every moment the old or the new content exists.
+    An existing ``path`` is moved aside just before, and put back if the new one cannot take its place.
     """
     with _translated(path), _directory_beside(path) as folder:
         new, old = folder / "new", folder / "old"
         new.mkdir()
         yield new
-        if path.exists():
-            path.replace(old)
         try:
+            if path.exists():
+                path.replace(old)
             new.replace(path)
         except BaseException:
-            if old.exists():
+            if old.exists() and not path.exists():
                 old.replace(path)
             raise
 

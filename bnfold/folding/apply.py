@@ -139,9 +139,9 @@ class _Editor:
         )
 
     def maximum(self, node: ir.Node, values: Array, dtype: ir.DataType) -> None:
-        """Put a Max with a constant in the place of a Relu; it keeps the names of the node and of its result."""
-        (x,), y = node.inputs, node.outputs[0]
-        assert x is not None
+        """Put a Max with a constant in the place of a rectifier; it keeps the names of the node and of its result."""
+        x, y = node.inputs[0], node.outputs[0]
+        self.abandoned.extend(bound for bound in node.inputs[1:] if bound is not None)
         constant = self.initializer(f"{node.name or y.name}.threshold", rounded(values, dtype))
         result = ir.Value(name=y.name, shape=y.shape, type=y.type)
         self.graph.insert_before(node, ir.Node("", "Max", [x, constant], outputs=[result], name=node.name))

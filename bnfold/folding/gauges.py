@@ -249,15 +249,26 @@ class Gauges:
         return self._resolve(i).constant
 
     def _resolve(self, i: int) -> _Expression:
-        """Return σ_i over variables not yet eliminated; remember it, since later equations ask again."""
+        """Return σ_i over variables not yet eliminated; remember it, since later equations ask again.
+
+        Chains of eliminations can be as long as the graph is deep: a stack of our own resolves their ends first.
+        """
+        stack = [i]
+        while stack:
+            expression = self._eliminated.get(stack[-1])
+            if expression is None or self._eliminated.keys().isdisjoint(expression.terms):
+                stack.pop()
+                continue
+            pending = [j for j in expression.terms if self._is_unresolved(j)]
+            if pending:
+                stack += pending
+            else:
+                self._put(self._eliminated, stack.pop(), self._substituted(expression))
+        return self._eliminated.get(i, _Expression(0.0, {i: 1.0}, ()))
+
+    def _is_unresolved(self, i: int) -> bool:
         expression = self._eliminated.get(i)
-        if expression is None:
-            return _Expression(0.0, {i: 1.0}, ())
-        if self._eliminated.keys().isdisjoint(expression.terms):
-            return expression
-        resolved = self._substituted(expression)
-        self._put(self._eliminated, i, resolved)
-        return resolved
+        return expression is not None and not self._eliminated.keys().isdisjoint(expression.terms)
 
     def _substituted(self, expression: _Expression) -> _Expression:
         """Return a new expression, over variables that are not yet eliminated."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-from bnfold.folding.forms import Linear, Pointwise, Solution, Threshold
+from bnfold.folding.forms import Linear, Normalization, Pointwise, Solution, Threshold
 from bnfold.folding.network import Facts, Network, Opaque
 from bnfold.folding.outcomes import outcomes
 from bnfold.folding.report import Outcome, Reason
@@ -58,7 +58,7 @@ class Objective(StrEnum):
     """Take every removal there is, at the price of a maximum in place of a Relu or of a constant added to a border."""
 
 
-PRICED = frozenset({"Relu", "Conv"})
+PRICED = frozenset({"Clip", "Conv", "Relu"})
 """Operators whose rules know a form that carries more, at a cost at run time."""
 
 
@@ -96,8 +96,13 @@ def _at_a_price(network: Network, removals: Removals) -> tuple[Network, Removals
             return best
         network = state_rules(Network(network.facts, priced))
         removals = solve(network)
-        if len(removals.removed) > len(best[1].removed):
+        if _merit(removals) > _merit(best[1]):
             best = network, removals
+
+
+def _merit(removals: Removals) -> tuple[int, int]:
+    """Return how many normalizations go, and how many maps in all."""
+    return sum(isinstance(pointwise, Normalization) for pointwise in removals.removed), len(removals.removed)
 
 
 def state_rules(network: Network) -> Network:

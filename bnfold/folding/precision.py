@@ -7,8 +7,9 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.affine import Array
-from bnfold.folding.forms import Linear, Pointwise, Solution
+from bnfold.folding.forms import Linear, Normalization, Pointwise, Solution, Threshold
 from bnfold.folding.gauges import Gauges, Ids
+from bnfold.folding.labels import along
 
 
 def rounded(values: Array, dtype: ir.DataType) -> np.ndarray:
@@ -32,11 +33,16 @@ def _to_odd_float32(values: Array) -> np.ndarray:
 
 
 def overstrained_roots(
-    gauges: Gauges, solution: Solution, linears: Iterable[Linear], kept: Iterable[Pointwise]
+    gauges: Gauges,
+    solution: Solution,
+    linears: Iterable[Linear],
+    kept: Iterable[Pointwise],
+    thresholds: Iterable[Threshold],
 ) -> dict[int, ir.Node]:
     """Return the scale classes that bear on a constant which its type cannot hold, with the node that reads it."""
     strained = [(linear.node, _strained_by_linear(linear, solution)) for linear in linears]
     strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
+    strained += [(threshold.node, _strained_by_threshold(threshold, solution)) for threshold in thresholds]
     return {gauges.root(i)[0]: node for node, ids in strained for i in np.unique(ids).tolist()}
 
 
@@ -62,10 +68,19 @@ def _strained_by_pointwise(pointwise: Pointwise, solution: Solution) -> Ids:
     """Return the gauge variables of channels whose a' or b' does not fit, in the form in which the node holds it."""
     if solution.is_identity(pointwise.sources, pointwise.targets):
         return np.empty(0, dtype=np.int64)
-    values = (rounded(values, pointwise.dtype) for values in pointwise.parameters(solution.affine(pointwise)))
-    finite = np.logical_and.reduce([np.isfinite(array.astype(np.float64)) for array in values])
-    sources, targets, finite = np.broadcast_arrays(pointwise.sources, pointwise.targets, finite)
-    return np.concatenate([sources[~finite], targets[~finite]])
+    before, after = (pointwise.parameters(affine) for affine in (pointwise.affine, solution.affine(pointwise)))
+    bad = [misfits(old, new, pointwise.dtype, ()) for old, new in zip(before, after, strict=True)]
+    if isinstance(pointwise, Normalization):  # its parameters are vectors, its labels lie along the channel axis
+        bad = [along(mask, 1, pointwise.sources.ndim) for mask in bad]
+    sources, targets, misfit = np.broadcast_arrays(pointwise.sources, pointwise.targets, np.logical_or.reduce(bad))
+    return np.concatenate([sources[misfit], targets[misfit]])
+
+
+def _strained_by_threshold(threshold: Threshold, solution: Solution) -> Ids:
+    """Return the gauge variables of channels whose constant s·σ overflows or would become 0."""
+    shift = solution.shift[threshold.label]
+    constant = rounded(solution.scale[threshold.label] * shift, threshold.dtype).astype(np.float64)
+    return threshold.label[~np.isfinite(constant) | ((shift != 0) & (constant == 0))]
 
 
 def _surely_fits(linear: Linear, solution: Solution) -> bool:
@@ -89,6 +104,7 @@ def misfits(before: Array, after: Array, dtype: ir.DataType, contraction: tuple[
     """
     info = ml_dtypes.finfo(dtype.numpy())
     smallest = float(info.smallest_normal)
+    before = np.broadcast_to(before, np.broadcast_shapes(before.shape, after.shape))
     result = rounded(after, dtype).astype(np.float64)
     overflow = ~np.isfinite(result)
     flushed = (np.abs(before) >= smallest) & (after != 0) & (result == 0)

@@ -23,6 +23,7 @@ _WHAT = {
 _WHY = {
     "Conv": "zero padding",
     "ConvTranspose": "its taps differ by position",
+    "Clip": "not linear",
     "Relu": "not linear",
     "LeakyRelu": "not linear",
     "PRelu": "not linear",

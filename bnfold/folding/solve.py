@@ -74,8 +74,16 @@ class _Attempt:
         self.removed = tuple(pointwise for pointwise, goes in going.items() if goes)
         self.kept = tuple(pointwise for pointwise, goes in going.items() if not goes)
 
+    def overstrained(self, solution: Solution) -> dict[int, ir.Node]:
+        """Return the scale classes under which a constant would not fit its type, with the node that reads it."""
+        thresholds = self.network.thresholds
+        return overstrained_roots(self.gauges, solution, self.linears.values(), self.kept, thresholds)
+
     def _remove(self, pointwise: Pointwise, cause: int) -> Refusal | None:
         """State what a removal needs; take all of it back if some of it contradicts what holds already."""
+        magnitude = np.abs(pointwise.affine.scale)
+        if (magnitude > LARGEST_FACTOR).any() or ((magnitude < 1 / LARGEST_FACTOR) & (magnitude > 0)).any():
+            return Refusal(Reason.WEIGHT_RANGE, None, "its scale exceeds what weights can hold")
         mark = self.gauges.checkpoint()
         live, linear = self._without_zeros(pointwise)
         if isinstance(live, Refusal):
@@ -102,9 +110,6 @@ class _Attempt:
         2. Else the map is kept.
         """
         scale, offset = pointwise.affine.scale, pointwise.affine.offset
-        magnitude = np.abs(scale)
-        if (magnitude > LARGEST_FACTOR).any() or ((magnitude < 1 / LARGEST_FACTOR) & (magnitude > 0)).any():
-            return Refusal(Reason.WEIGHT_RANGE, None, "its γ/√(Var + ε) exceeds what weights can hold"), None
         if scale.all():
             return pointwise, None
         linear, between = self._computed_by(pointwise)
@@ -150,11 +155,11 @@ def _choose(attempt: _Attempt) -> tuple[Solution, dict[int, ir.Node]]:
     """
     balanced = dict[int, ir.Node]()
     solution = choose_scales(attempt.gauges, attempt.removed)
-    overstrained = overstrained_roots(attempt.gauges, solution, attempt.linears.values(), attempt.kept)
+    overstrained = attempt.overstrained(solution)
     while not overstrained.keys() <= balanced.keys():
         balanced |= overstrained
         solution = choose_scales(attempt.gauges, attempt.removed, balanced=balanced)
-        overstrained = overstrained_roots(attempt.gauges, solution, attempt.linears.values(), attempt.kept)
+        overstrained = attempt.overstrained(solution)
     return solution, overstrained
 
 
@@ -167,5 +172,8 @@ def _blamed(attempt: _Attempt, overstrained: Mapping[int, ir.Node]) -> dict[Poin
             extremity = (abs(math.log(abs(a))) if a else math.inf) + math.log1p(abs(b))
             if node is not None and (node not in worst or extremity > worst[node][0]):
                 worst[node] = (extremity, pointwise)
-    assert worst, "a constant that its file held no longer fits, though no removal bears on it"
+    if not worst:  # what does not fit came as a shift, across maps that stay: from any of those that shift
+        node = next(iter(overstrained.values()))
+        shifting = [pointwise for pointwise in attempt.removed if pointwise.affine.offset.any()] or attempt.removed
+        return dict.fromkeys(shifting, range_refusal(node))
     return {pointwise: range_refusal(node) for node, (_, pointwise) in worst.items()}

@@ -39,6 +39,10 @@ def load(path: Path) -> ir.Model:
     _require_producers(model, path)
     if model.functions:
         passes.InlinePass()(model)
+    try:
+        passes.TopologicalSortPass()(model)
+    except ValueError as error:
+        raise InputError(f"{path}: the nodes of its graph form a cycle.") from error
     return model
 
 

@@ -33,4 +33,4 @@ def clip(site: Site) -> None:
     lower = site.constant(1)
     if site.has(2) or attributes != (0.0, float("inf")) or (site.has(1) and (lower is None or lower.any())):
         raise Opaque(Reason.UNSUPPORTED, "its bounds are not 0 and infinity")
-    homogeneous(site)
+    relu(site)

@@ -145,6 +145,8 @@ def _matmul_of_activation(site: Site) -> None:
         raise Opaque(Reason.UNSUPPORTED, "the right operand is a vector")
     label = site.uniform(label, [label.ndim - 2])
     site.unshifted(label)
+    if site.rank(0) == 1:
+        label = np.squeeze(label, axis=-2)
     site.emit(labels.with_rank(label, rank))
 
 

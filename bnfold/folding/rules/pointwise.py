@@ -213,7 +213,6 @@ def _is_bias(site: Site, slot: int) -> bool:
 def _squeezed(array: Array) -> Array:
     """Return the array with extent 1 along every axis on which it does not vary."""
     for axis in range(array.ndim):
-        first = array.take([0], axis=axis)
-        if (first == array).all():
+        if array.shape[axis] > 1 and ((first := array.take([0], axis=axis)) == array).all():
             array = first
     return array
