@@ -1,0 +1,119 @@
+"""Graphs on which a reviewer once saw the folder go wrong, each kept by name."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from bnfold.errors import InputError
+from bnfold.folding import Objective, fold
+from bnfold.graph import infer_shapes, load
+from bnfold.verify.oracle import Oracle
+from tests.folding.builder import Builder
+from tests.folding.checker import fold_checked
+
+
+def test_one_scalar_of_several_ranks_with_equal_channels() -> None:
+    """Rewritten constants that agree in bytes, but not in shape, are not one."""
+    b = Builder()
+    normal = b.batch_norm(b.input("N", 5, 6, 7), 5, beta=np.zeros(5), mean=np.zeros(5))
+    pooled, half = b("GlobalAveragePool", normal), b.stored(0.5)
+    fold_checked(b.model(b("Sigmoid", b("Mul", pooled, half)), b("Sigmoid", b("Mul", b("Flatten", pooled), half))))
+
+
+def test_a_threshold_that_its_type_cannot_hold() -> None:
+    """The threshold s·σ would be 10⁶ in float16: the normalization is kept, and nothing overflows."""
+    b = Builder(dtype=np.float16)
+    normal = b.batch_norm(b.input("N", 3, 5, 5), 3, gamma=[1e-2] * 3, beta=[-1e4] * 3, mean=[0] * 3, variance=[1] * 3)
+    model = b.model(b("Conv", b("Relu", normal), b.stored(np.ones((4, 3, 1, 1)))))
+    report = fold(model, Objective.NO_BN)
+    assert (report.removed_count, report.kept_count) == (0, 1)
+
+
+def test_a_kept_factor_that_would_become_zero() -> None:
+    """γ/√(Var + ε) times the factor behind is below what float16 holds: the output does not become 0."""
+    b = Builder(dtype=np.float16)
+    normal = b.batch_norm(b.input("N", 2, 3, 3), 2, gamma=[0.01] * 2, beta=[0] * 2, mean=[0] * 2, variance=[6e4] * 2)
+    model = b.model(b("Mul", b("GlobalAveragePool", normal), b.stored(np.full((2, 1, 1), 5e-4))))
+    fold(model)
+    (name,) = (value.name for value in model.graph.outputs)
+    assert name is not None
+    assert Oracle(model).run({"x": np.ones((2, 2, 3, 3))})[name].all()
+
+
+def test_a_shift_that_overflows_across_a_kept_map() -> None:
+    """The shift reaches the bias that overflows through a Mul that stays, and so through another scale class."""
+    b = Builder(dtype=np.float16)
+    normal = b.batch_norm(b.input("N", 3, 5, 5), 3, gamma=[1] * 3, beta=[10] * 3, mean=[0] * 3, variance=[1] * 3)
+    scaled = b("Mul", normal, b.stored(np.array([0, 3e4, 3e4]).reshape(3, 1, 1)))
+    model = b.model(b.conv(b("Relu", b("Conv", scaled, b.stored(np.ones((4, 3, 1, 1))))), 4, 2, 1, 1))
+    fold(model)
+    for value in model.graph.initializers.values():
+        assert value.const_value is not None
+        assert np.isfinite(value.const_value.numpy()).all()
+
+
+def test_a_declared_shape_that_is_stale() -> None:
+    """A file that says 8×8 of a value whose input is dynamic gets no border map of that size."""
+    b = Builder()
+    hidden = b("Erf", b.input("N", 3, "H", "W"))
+    y = b.conv(b.batch_norm(hidden, 3), 3, 4, 3, 3, pads=[1, 1, 1, 1])
+    proto = b.proto(y)
+    del proto.graph.value_info[:]
+    stale = [
+        onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.DOUBLE, [2, None, 8, 8])
+        for node in proto.graph.node[:-1]
+    ]
+    proto.graph.value_info.extend(stale)
+    model = ir.from_proto(proto)
+    assert infer_shapes(model)[hidden][2:] == ("H", "W")
+    original = model.clone()
+    fold(model, Objective.NO_BN)
+    feeds = {"x": np.random.default_rng(0).standard_normal((2, 3, 6, 5))}
+    np.testing.assert_allclose(Oracle(model).run(feeds)[y], Oracle(original).run(feeds)[y], rtol=1e-9)
+
+
+@pytest.mark.parametrize("link", ["Add", "BatchNormalization"])
+def test_a_chain_of_two_thousand(link: str) -> None:
+    """Shifts that depend on each other through the whole depth of a graph are resolved without recursion."""
+    b = Builder()
+    y = b.matmul(b.input("N", 2), 2, 1)
+    for _ in range(2000):
+        y = b("Add", y, b.normal(1)) if link == "Add" else b.batch_norm(y, 1, gamma=[0.99], variance=[0.75])
+    report = fold(b.model(y))
+    assert report.elementwise.after <= 1
+
+
+def test_a_vector_times_activations_of_rank_three() -> None:
+    """MatMul of (K,) and (N, K, M) is (N, M), the last axis keeping its gauges."""
+    b = Builder()
+    rows = b("Transpose", b("MatMul", b.input("N", 5, 7), b.normal(7, 4)), perm=[0, 2, 1])
+    fold_checked(b.model(b.batch_norm(b("MatMul", b.normal(4), rows), 5)))
+
+
+def test_a_clip_from_zero_takes_a_threshold() -> None:
+    """Clip(0, ∞) is Relu in everything, its threshold included."""
+    b = Builder()
+    shared = b("Erf", b.input("N", 3, 4, 4))
+    clipped = b("Clip", b.batch_norm(shared, 3), b.stored(0.0))
+    folded = fold_checked(b.model(b.conv(clipped, 3, 4, 1, 1)), objective=Objective.NO_BN)
+    assert (folded.count("BatchNormalization"), folded.count("Max"), folded.count("Clip")) == (0, 1, 0)
+
+
+def test_a_file_whose_nodes_are_not_sorted(tmp_path: Path) -> None:
+    """ONNX Runtime takes such files, and so does the loader; a cycle is bad input."""
+    b = Builder()
+    proto = b.proto(b("Relu", b.batch_norm(b.conv(b.input("N", 3, 5, 5), 3, 4, 1, 1), 4)))
+    nodes = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(reversed(nodes))
+    onnx.save(proto, tmp_path / "unsorted.onnx")
+    assert fold(load(tmp_path / "unsorted.onnx")).removed_count == 1
+    nodes[0].input[0] = nodes[-1].output[0]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    onnx.save(proto, tmp_path / "cycle.onnx")
+    with pytest.raises(InputError, match="cycle"):
+        load(tmp_path / "cycle.onnx")
