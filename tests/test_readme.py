@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
+from bnfold.folding.rules import RULES
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -34,6 +36,11 @@ def test_make_targets_exist() -> None:
     assert named == {"demo", "test"}
     assert named <= targets
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_changelog_counts_the_operators() -> None:
+    """The number that CHANGELOG names is that of the table."""
+    assert f"folded through {len(RULES)} operators" in " ".join((ROOT / "CHANGELOG.md").read_text().split())
 
 
 @pytest.fixture(scope="module")
