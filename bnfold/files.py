@@ -45,8 +45,13 @@ def require_output(path: Path, *, force: bool) -> Path:
     """Return ``path`` if it can be written; called before the work, so that nothing is computed in vain.
 
     Raises:
-        InputError: it exists and ``force`` is off, its folder cannot be made, or cannot be written to.
+        InputError: it exists and ``force`` is off, it is a device or a link, its folder cannot be made, or cannot be
+            written to.
     """
+    if _exists(path) and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: is neither a file nor a directory, and is not replaced.")
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link, and is not replaced; name the file that it leads to.")
     if _exists(path) and not force:
         raise InputError(f"{path}: already exists; pass --force to replace it or choose another name.")
     parent = path.absolute().parent

@@ -1,6 +1,6 @@
 """From a graph to what a server loads: optimization, operator sets, and the bundle with the evidence."""
 
-from bnfold.export.bundle import Bundle, read_bundle
+from bnfold.bundle.reader import Bundle, read_bundle
 from bnfold.export.optimize import optimize
 from bnfold.export.stamp import stamp
 from bnfold.export.writer import write_bundle

@@ -12,7 +12,9 @@ import onnx_ir as ir
 
 from bnfold.files import sha256
 from bnfold.graph import save
+from bnfold.verify.evidence import load_for_comparison
 from bnfold.verify.oracle import Oracle
+from bnfold.verify.rounding import precision
 from bnfold.verify.runtime import open_session
 from bnfold.verify.samples import LARGEST_BATCH, batch_of, joined
 from bnfold.verify.signature import Signature, check_inputs
@@ -29,6 +31,7 @@ class Golden:
         outputs: of the unfolded graph by the float64 oracle, in float64.
         baseline: of the unfolded graph on ONNX Runtime's CPU provider with its optimizations off, in their own type.
         samples: how many.
+        precision: the coarsest floating-point type that the unfolded graph stores a weight in, as `verify` finds it.
         graph_sha256: of the unfolded graph, as an ONNX file.
     """
 
@@ -36,6 +39,7 @@ class Golden:
     outputs: Arrays
     baseline: Arrays
     samples: int
+    precision: ir.DataType
     graph_sha256: str
 
 
@@ -57,6 +61,6 @@ def compute_golden(original: ir.Model, inputs: Arrays) -> Golden:
         save(original, path)
         with open_session(path, optimized=False) as session:
             baseline = joined([session.run(part) for part in parts])
-        digest = sha256(path)
+        digest, stored = sha256(path), precision(load_for_comparison(path))
     doubles = {name: array.astype(np.float64) for name, array in outputs.items()}
-    return Golden(inputs, doubles, baseline, samples, digest)
+    return Golden(inputs, doubles, baseline, samples, stored, digest)

@@ -1,6 +1,6 @@
 """The page in a bundle that says what it is and how to load it."""
 
-from bnfold.export.manifest import Manifest, Port
+from bnfold.bundle.manifest import Manifest, Port
 
 _TEXT = """\
 # {model}, folded by bnfold

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from bnfold import __version__
-from bnfold.export.manifest import json_text
+from bnfold.json_text import canonical_json
 
 
 def summary(fold_report: Mapping[str, object]) -> dict[str, object]:
@@ -20,4 +20,4 @@ def stamp(model: ir.Model, fold_report: Mapping[str, object], *, source_sha256: 
     """
     model.metadata_props["bnfold.version"] = __version__
     model.metadata_props["bnfold.source_sha256"] = source_sha256
-    model.metadata_props["bnfold.fold"] = json_text(summary(fold_report)).strip()
+    model.metadata_props["bnfold.fold"] = canonical_json(summary(fold_report)).strip()

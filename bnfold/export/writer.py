@@ -7,15 +7,17 @@ from pathlib import Path
 import onnx_ir as ir
 import safetensors.numpy
 
+from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README
+from bnfold.bundle.manifest import FileEntry, Manifest, Port
+from bnfold.bundle.reader import Arrays, Bundle, read_bundle
 from bnfold.errors import InputError
-from bnfold.export.bundle import FOLD, GOLDEN, MANIFEST, MODEL, README, Arrays, Bundle, read_bundle
 from bnfold.export.golden import Golden, compute_golden
-from bnfold.export.manifest import FileEntry, Manifest, Port, json_text
 from bnfold.export.readme import readme
 from bnfold.export.stamp import stamp, summary
 from bnfold.export.versions import versions
 from bnfold.files import atomic_directory, require_output, sha256
 from bnfold.graph import save
+from bnfold.json_text import canonical_json
 
 
 def write_bundle(
@@ -52,13 +54,14 @@ def write_bundle(
     with atomic_directory(folder) as new:
         save(model, new / MODEL)
         (new / GOLDEN).write_bytes(_packed(golden))
-        (new / FOLD).write_text(json_text(fold_report), encoding="utf-8")
+        (new / FOLD).write_text(canonical_json(fold_report), encoding="utf-8")
         manifest = Manifest(
             files={},
             opset=model.graph.opset_imports[""],
             inputs=tuple(Port.of(value) for value in model.graph.inputs if value.name not in model.graph.initializers),
             outputs=tuple(map(Port.of, model.graph.outputs)),
             samples=golden.samples,
+            precision=golden.precision.name.lower(),
             fold=summary(fold_report),
             provenance=provenance,
             versions=versions(),

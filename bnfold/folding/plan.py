@@ -70,6 +70,7 @@ def make_plan(model: ir.Model, objective: Objective = Objective.LATENCY) -> Plan
     Raises:
         InputError: a weight or a normalization's parameter is not finite, or does not fit its input.
     """
+    objective = Objective(objective)  # a plain string would compare unequal to every member, silently
     facts = Facts(model)
     network = state_rules(Network(facts))
     removals = solve(network)
@@ -109,6 +110,8 @@ def state_rules(network: Network) -> Network:
     """Let every node's rule state what its operator carries; return the network."""
     facts = network.facts
     for index, node in enumerate(facts.nodes):
+        if facts.constants.get(node.outputs[0]) is not None:
+            continue
         site = Site(network, index)
         try:
             if facts.opset < OLDEST_OPSET:

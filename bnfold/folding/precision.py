@@ -1,6 +1,6 @@
 """One rounding from float64 into a weight's own type, and whether the type can hold what is rounded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import ml_dtypes
 import numpy as np
@@ -32,18 +32,56 @@ def _to_odd_float32(values: Array) -> np.ndarray:
     return np.where(inexact, (toward_zero.astype(np.float32).view(np.uint32) | 1).view(np.float32), nearest)
 
 
+LARGEST_SHIFT = 32.0
+"""A value whose shift exceeds its own size this many times loses more than five bits to it: it is stored as the sum."""
+
+
 def overstrained_roots(
     gauges: Gauges,
     solution: Solution,
     linears: Iterable[Linear],
-    kept: Iterable[Pointwise],
+    removed: Sequence[Pointwise],
+    kept: Sequence[Pointwise],
     thresholds: Iterable[Threshold],
 ) -> dict[int, ir.Node]:
-    """Return the scale classes that bear on a constant which its type cannot hold, with the node that reads it."""
-    strained = [(linear.node, _strained_by_linear(linear, solution)) for linear in linears]
+    """Return the scale classes that bear on what its type cannot hold, with the node that reads it.
+
+    That is a constant out of range, or a value in which a shift drowns what a linear operator reads.
+    """
+    roots, size = _stored_sizes(gauges, solution, removed, kept)
+    strained = [
+        (linear.node, np.concatenate([_strained_by_linear(linear, solution), _drowned(linear, solution, roots, size)]))
+        for linear in linears
+    ]
     strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
     strained += [(threshold.node, _strained_by_threshold(threshold, solution)) for threshold in thresholds]
     return {gauges.root(i)[0]: node for node, ids in strained for i in np.unique(ids).tolist()}
+
+
+def _stored_sizes(
+    gauges: Gauges, solution: Solution, removed: Sequence[Pointwise], kept: Sequence[Pointwise]
+) -> tuple[Ids, Array]:
+    """Return the class of every variable, and how large values of each class are as stored; infinite if not known.
+
+    Normalizations tell: their input has the root mean square √(Var + E²), the result of one that stays √(γ² + β²).
+    Members of a class are added up and stored at related scales, so that the largest speaks for all.
+    """
+    roots = np.array([gauges.root(i)[0] for i in range(len(gauges))], dtype=np.int64)
+    size = np.zeros(len(gauges))
+    for pointwise in (p for p in (*removed, *kept) if isinstance(p, Normalization)):
+        x = np.hypot(pointwise.deviation, pointwise.mean)
+        np.maximum.at(size, roots[pointwise.sources.ravel()], np.abs(solution.scale[pointwise.sources.ravel()]) * x)
+    for pointwise in (p for p in kept if isinstance(p, Normalization)):
+        gamma, beta = pointwise.parameters(pointwise.affine)
+        y = np.abs(solution.scale[pointwise.targets.ravel()]) * np.hypot(gamma, beta)
+        np.maximum.at(size, roots[pointwise.targets.ravel()], y)
+    return roots, np.where(size > 0, size, np.inf)
+
+
+def _drowned(linear: Linear, solution: Solution, roots: Ids, size: Array) -> Ids:
+    """Return the variables whose shift so exceeds the value that the operator would read mostly rounding."""
+    ids = np.unique(linear.sources)
+    return ids[np.abs(solution.scale[ids] * solution.shift[ids]) > LARGEST_SHIFT * size[roots[ids]]]
 
 
 def _strained_by_linear(linear: Linear, solution: Solution) -> Ids:

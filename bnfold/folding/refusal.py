@@ -69,7 +69,8 @@ def refusal_of(contradiction: Contradiction, network: Network, node: ir.Node) ->
 def range_refusal(node: ir.Node) -> Refusal:
     """Say whose constants could not hold what the removal would make of them."""
     witness = f"{node.op_type} {node.name or node.outputs[0].name}"
-    return Refusal(Reason.WEIGHT_RANGE, witness, f"in some channels the constants of {witness} would leave their range")
+    detail = f"in some channels the constants of {witness} would leave their range, or what it reads lose its digits"
+    return Refusal(Reason.WEIGHT_RANGE, witness, detail)
 
 
 def _describe(node: ir.Node) -> str:

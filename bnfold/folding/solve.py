@@ -77,7 +77,7 @@ class _Attempt:
     def overstrained(self, solution: Solution) -> dict[int, ir.Node]:
         """Return the scale classes under which a constant would not fit its type, with the node that reads it."""
         thresholds = self.network.thresholds
-        return overstrained_roots(self.gauges, solution, self.linears.values(), self.kept, thresholds)
+        return overstrained_roots(self.gauges, solution, self.linears.values(), self.removed, self.kept, thresholds)
 
     def _remove(self, pointwise: Pointwise, cause: int) -> Refusal | None:
         """State what a removal needs; take all of it back if some of it contradicts what holds already."""

@@ -18,6 +18,8 @@ FOLDABLE = frozenset(
         "Mul",
         "Reciprocal",
         "Reshape",
+        "Shape",
+        "Size",
         "Slice",
         "Sqrt",
         "Squeeze",
@@ -36,7 +38,7 @@ class Constants:
 
     1. an initializer that no caller can override: not a graph input, or in a file of IR version 3 or older, where the
        inputs merely declare the initializers;
-    2. an output of one of `FOLDABLE`, all of whose inputs are constant.
+    2. an output of one of `FOLDABLE`, all of whose inputs are constant, or of CastLike, if what it casts is.
 
     An initializer that is also a graph input of a newer file is a default, not a constant.
     """
@@ -59,7 +61,11 @@ class Constants:
             overridable = value.is_graph_input() and not self._inputs_declare_initializers
             return None if overridable or value.const_value is None else value.const_value.numpy()
         node = value.producer()
-        if node is None or node.domain not in {"", "ai.onnx"} or node.op_type not in FOLDABLE:
+        if node is None or node.domain not in {"", "ai.onnx"}:
+            return None
+        if node.op_type == "CastLike":
+            return self._cast_like(*node.inputs)
+        if node.op_type not in FOLDABLE:
             return None
         inputs = [self.get(operand) for operand in node.inputs]
         if any(
@@ -67,6 +73,11 @@ class Constants:
         ) or any(attribute.is_ref() for attribute in node.attributes.values()):
             return None
         return self._run(node, inputs)
+
+    def _cast_like(self, value: ir.Value | None, like: ir.Value | None) -> np.ndarray | None:
+        """Evaluate a cast to the type of another value, of which nothing but the type counts."""
+        array = self.get(value)
+        return None if array is None or like is None or like.dtype is None else array.astype(like.dtype.numpy())
 
     def _run(self, node: ir.Node, inputs: list[np.ndarray | None]) -> np.ndarray:
         """Evaluate one node by onnx's reference implementation, as a graph of its own."""

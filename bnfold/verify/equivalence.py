@@ -8,6 +8,8 @@ from typing import Any
 import numpy.typing as npt
 import onnx_ir as ir
 
+from bnfold.bundle.layout import MANIFEST
+from bnfold.bundle.reader import read_bundle
 from bnfold.errors import InputError
 from bnfold.files import sha256
 from bnfold.progress import Progress, silent
@@ -79,8 +81,6 @@ def verify_bundle(
         MissingDependencyError: ONNX Runtime is not installed.
         AttestationError: the provider cannot be loaded here.
     """
-    from bnfold.export.bundle import read_bundle  # here, since golden data come from this package's oracle
-
     bundle = read_bundle(folder)
     model = load_for_comparison(bundle.model_path)
     signature = Signature.of(model)
@@ -89,10 +89,8 @@ def verify_bundle(
     _check_golden(folder, signature, golden, check_inputs(signature, bundle.inputs))
     trial = _Trial(bundle.model_path, model, bundle.inputs, plan, provider, progress)
     reference = Reference(trial.in_batches(bundle.outputs), trial.in_batches(bundle.baseline))
-    dtypes = {ir.DataType.from_numpy(array.dtype) for array in bundle.baseline.values()}
-    baseline_type = ir.DataType.FLOAT16 if ir.DataType.FLOAT16 in dtypes else ir.DataType.FLOAT
-    files = {"candidate": bundle.model_path, "manifest": folder / "manifest.json"}
-    return trial.report(trial.run(), reference, {}, baseline_type, files)
+    files = {"candidate": bundle.model_path, "manifest": folder / MANIFEST}
+    return trial.report(trial.run(), reference, {}, bundle.precision, files)
 
 
 @dataclass(frozen=True)

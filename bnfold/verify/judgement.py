@@ -9,7 +9,7 @@ from bnfold.verify.figures import figures
 from bnfold.verify.oracle import Array
 from bnfold.verify.report import OutputReport, Rung, RungName
 from bnfold.verify.rounding import UNIT_ROUNDOFF
-from bnfold.verify.tolerance import Size, Yardstick
+from bnfold.verify.tolerance import K, Size, Yardstick
 from bnfold.verify.vacuity import contrast_findings, noise_findings, value_findings
 from bnfold.verify.verdict import Finding, Verdict
 
@@ -63,13 +63,10 @@ def judge(
 
 
 def _yardstick(values: Values, precisions: Precisions) -> Yardstick:
-    return Yardstick(
-        baseline=Size.of_difference(values.baseline, values.oracle),
-        u_baseline=UNIT_ROUNDOFF[precisions.original],
-        rounding=values.rounding,
-        u_stored=UNIT_ROUNDOFF[precisions.candidate],
-        output=Size.of(values.oracle),
-    )
+    baseline, output = Size.of_difference(values.baseline, values.oracle), Size.of(values.oracle)
+    u_baseline, u_stored = UNIT_ROUNDOFF[precisions.original], UNIT_ROUNDOFF[precisions.candidate]
+    believed = (baseline * (u_stored / u_baseline) + output * u_stored) * K
+    return Yardstick(baseline, u_baseline, values.rounding.at_most(believed), u_stored, output)
 
 
 def _output_report(name: str, values: Values, yardstick: Yardstick, precisions: Precisions) -> OutputReport:

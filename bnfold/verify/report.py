@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from bnfold.json_text import finite
 from bnfold.verify.figures import Figures
 from bnfold.verify.placement import Placement
 from bnfold.verify.provider import Provider
@@ -135,19 +136,8 @@ class VerificationReport:
             "files": {role: dict(file) for role, file in self.files.items()},
             "environment": dict(self.environment),
         }
-        return _finite(report)
+        return finite(report)
 
 
 def _badness(rung: Rung) -> float:
     return math.inf if math.isnan(rung.excess) else rung.excess
-
-
-def _finite(value: Any) -> Any:
-    """Return ``value`` with NaN and infinities, which JSON does not have, replaced by None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

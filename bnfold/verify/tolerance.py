@@ -16,6 +16,10 @@ with u_a the roundoff of the arithmetic that is judged, u_s that of the weights'
 and r were measured. The first term is the tolerance of the design, the rest is its floor: where the original happens
 to be exact (small integers, powers of two) b is 0, and the roundings that folding cannot avoid are still allowed.
 
+r is measured on the candidate, which must not raise its own tolerance: a graph that a fold has made ill-conditioned
+is moved far by roundings of its weights. The original rounds every intermediate result as well as folding rounds every
+weight, so r counts only up to k·(b·u_r/u_b + u_r·|y|).
+
 k = 8 = √2·4·√2 covers what the measurements do not contain: √2, the candidate's weights are rounded anew, in quadrature
 with its arithmetic; 4, its sums run in another order than the baseline's (the blocked convolutions of ONNX Runtime's
 optimizer, run on the *unfolded* graph, have up to 3.5 times the error of the plain ones, for 64 to 1024 channels); √2,
@@ -66,6 +70,10 @@ class Size:
 
     def __add__(self, other: "Size") -> "Size":
         return Size(self.rms + other.rms, self.largest + other.largest)
+
+    def at_most(self, bound: "Size") -> "Size":
+        """Return the smaller of the two, norm by norm."""
+        return Size(min(self.rms, bound.rms), min(self.largest, bound.largest))
 
     def within(self, limit: "Size") -> bool:
         """Say whether neither norm exceeds that of ``limit``; NaN is never within."""

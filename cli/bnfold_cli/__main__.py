@@ -6,7 +6,8 @@ import traceback
 from collections.abc import Sequence
 
 from bnfold.errors import BnfoldError
-from bnfold_cli.output import json_text, write
+from bnfold.json_text import json_text
+from bnfold_cli.output import write
 
 INTERRUPTED = 130
 USAGE = 2

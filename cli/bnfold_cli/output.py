@@ -1,15 +1,15 @@
 """Where a command's words go: results on stdout, progress and notes on stderr."""
 
-import json
-import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, redirect_stdout
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from bnfold.errors import InputError
+from bnfold.json_text import json_text
 from bnfold.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -98,19 +98,21 @@ class Output:
         self.note(f"warning: {message}")
 
 
-def json_text(document: Mapping[str, object]) -> str:
-    """Return strict JSON, which has no NaN and no infinity: such numbers become null."""
-    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def write(stream: TextIO, text: str) -> None:
     """Write all of ``text`` now; a reader that has left (``| head``) changes neither the work nor the exit code."""
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
-        # Python flushes once more at exit and would complain there: give it somewhere to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _flush_nowhere(stream)
+    except OSError as error:
+        _flush_nowhere(stream)
+        raise InputError(f"standard output could not be written: {error.strerror or error}.") from error
+
+
+def _flush_nowhere(stream: TextIO) -> None:
+    """Give Python somewhere to flush to: it does so once more at exit, and would complain there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _text(tables: "Iterable[RenderableType]", stream: TextIO) -> str:
@@ -127,13 +129,3 @@ def _text(tables: "Iterable[RenderableType]", stream: TextIO) -> str:
             previous = table
     text = capture.get()
     return text if stream.isatty() else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_finite(item) for item in value]
-    return value

@@ -1,5 +1,6 @@
 """Tests of ``verify_bundle``: the model of a bundle, held to the golden data in it."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +8,17 @@ import onnx
 import onnx_ir as ir
 import pytest
 import safetensors.numpy
+from onnx import TensorProto, helper
 
+from bnfold.bundle.layout import GOLDEN, MANIFEST, MODEL
+from bnfold.bundle.manifest import FileEntry, Manifest
 from bnfold.errors import AttestationError, InputError
-from bnfold.export.bundle import GOLDEN, MANIFEST, MODEL
-from bnfold.export.manifest import FileEntry, Manifest
 from bnfold.export.writer import write_bundle
 from bnfold.files import sha256
-from bnfold.verify import Provider, Verdict, verify_bundle
+from bnfold.verify import Provider, Verdict, verify, verify_bundle
 from bnfold.verify.diagnosis import what_is_missing
 from bnfold.verify.runtime import onnxruntime_module
-from tests.verify.graphs import FAULTS, Fold, images, network, random_layers, right
+from tests.verify.graphs import FAULTS, Fold, images, network, random_layers, right, saved
 
 
 def bundle(folder: Path, fold: Fold, *, samples: int = 9, batch: int | str = "N") -> Path:
@@ -64,6 +66,49 @@ def test_planted_faults_are_caught(tmp_path: Path, name: str) -> None:
 def test_golden_data_follow_the_batches(tmp_path: Path, samples: int, batch: int | str) -> None:
     """Two samples, of which one is seen twice, and fixed batches: each result meets its own golden one."""
     assert verify_bundle(bundle(tmp_path / "bundle", right, samples=samples, batch=batch)).exit_code == 0
+
+
+def between_casts(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Put a float16 network between float32 inputs and outputs, as converters to half precision do."""
+    graph = proto.graph
+    to_half = helper.make_node("Cast", ["images"], ["half_images"], name="to_half", to=TensorProto.FLOAT16)
+    to_single = helper.make_node("Cast", ["half_logits"], ["logits"], name="to_single", to=TensorProto.FLOAT)
+    graph.node[0].input[0], graph.node[-1].output[0] = "half_images", "half_logits"
+    nodes = [to_half, *graph.node, to_single]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for port in (*graph.input, *graph.output):
+        port.type.tensor_type.elem_type = TensorProto.FLOAT
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def test_limits_are_those_of_the_original_file(tmp_path: Path) -> None:
+    """Half-precision weights behind float32 ports: the bundle is judged as the two files are, limit by limit.
+
+    The two evaluate in other batches, so that sums may be taken in another order: far less than the 2¹³ between the
+    roundoffs of float16 and float32, by which a wrong precision of the original scales the last limit.
+    """
+    layers = random_layers()
+    original, folded = (between_casts(network(layers, fold, dtype=np.float16)) for fold in (None, right))
+    brightness = np.linspace(0.1, 3, 8, dtype=np.float32)[:, None, None, None]  # plain noise is too alike for float16
+    inputs = {"images": images(8)["images"] * brightness}
+    written = write_bundle(
+        tmp_path / "bundle",
+        model=ir.from_proto(folded),
+        original=ir.from_proto(original),
+        inputs=inputs,
+        fold_report={},
+        provenance={},
+        force=False,
+    )
+    assert written.precision is ir.DataType.FLOAT16
+    files = saved(original, tmp_path / "original.onnx"), saved(folded, tmp_path / "folded.onnx")
+    expected, found = verify(*files, inputs), verify_bundle(written.folder)
+    assert (found.verdict, found.findings) == (expected.verdict, expected.findings) == (Verdict.EQUIVALENT, ())
+    for ours, theirs in zip(found.ladder, expected.ladder, strict=True):
+        assert ours.name is theirs.name
+        assert asdict(ours.tolerance.limit) == pytest.approx(asdict(theirs.tolerance.limit), rel=0.1)
 
 
 def test_one_sample_is_not_enough(tmp_path: Path) -> None:

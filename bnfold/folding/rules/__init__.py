@@ -37,6 +37,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "ReduceMax": pooling.reduce_extremum,
         "ReduceMin": pooling.reduce_extremum,
         "ReduceSum": pooling.reduce_sum,
+        "Shape": structure.extents,
+        "Size": structure.extents,
         "Identity": structure.identity,
         "Dropout": structure.dropout,
         "Reshape": structure.reshape,

@@ -4,17 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bnfold.bundle import MANIFEST
 from bnfold_cli.choices import Objective
 from bnfold_cli.work.files import require_folder_output
 from bnfold_cli.work.sources import load_graph, open_run
-from bnfold_cli.work.verify import sample_inputs
+from bnfold_cli.work.verify import SAMPLES, sample_inputs
 
 if TYPE_CHECKING:
     from bnfold.folding import Counts, FoldReport
-
-MANIFEST = "manifest.json"
-SAMPLES = 64
-"""Golden samples where the user asks for no number."""
 
 
 @dataclass(frozen=True)

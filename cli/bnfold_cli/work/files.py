@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bnfold.errors import InputError
 from bnfold.files import atomic_file, require_output
-from bnfold_cli.output import json_text
+from bnfold.json_text import json_text
 
 
 def require_file_output(path: Path, *, force: bool) -> Path:
@@ -17,6 +17,18 @@ def require_file_output(path: Path, *, force: bool) -> Path:
     if path.is_dir() and force:
         raise InputError(f"{path}: expected the name of a file, found a folder; choose another name.")
     return require_output(path, force=force)
+
+
+def require_distinct(*paths: Path | None) -> None:
+    """Check that what is read and what is written are different files, also with ``--force``.
+
+    Raises:
+        InputError: two of the paths are one.
+    """
+    given = [path for path in paths if path is not None]
+    for position, path in enumerate(given):
+        if path.resolve() in {earlier.resolve() for earlier in given[:position]}:
+            raise InputError(f"{path}: is named twice, to read or to write; choose another name.")
 
 
 def require_folder_output(path: Path, *, marker: str, kind: str, force: bool) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnfold_cli.choices import Objective
-from bnfold_cli.work.files import require_file_output, write_json
+from bnfold_cli.work.files import require_distinct, require_file_output, write_json
 
 if TYPE_CHECKING:
     from bnfold.folding import FoldReport, Outcome
@@ -54,6 +54,7 @@ def fold(
     require_file_output(output, force=force)
     if report is not None:
         require_file_output(report, force=force)
+    require_distinct(source, output, report)
     from bnfold import folding
     from bnfold.graph import save
     from bnfold_cli.work.sources import load_graph

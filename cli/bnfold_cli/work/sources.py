@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bnfold.bundle import MANIFEST
 from bnfold.errors import InputError, MissingDependencyError
 from bnfold.files import sha256
 from bnfold_cli.samples import builtin_models
@@ -78,7 +79,7 @@ def require_numbers(graph: "ir.Model", source: Path) -> None:
 
 
 def _capture(folder: Path, model: str | None) -> "tuple[ir.Model, Provenance]":
-    if (folder / "manifest.json").is_file():
+    if (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: a bundle, already folded; give the run or the ONNX file that it was made from.")
     run = open_run(folder)
     import numpy as np

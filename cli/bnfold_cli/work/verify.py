@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnfold.errors import InputError
 from bnfold.progress import Progress, silent
-from bnfold_cli.work.files import require_file_output, write_json
+from bnfold_cli.work.files import require_distinct, require_file_output, write_json
 from bnfold_cli.work.sources import require_numbers
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bnfold.verify import VerificationReport
 
 SAMPLES = 64
-"""Random samples where the user has no data and asks for no number."""
+"""Samples where the user asks for no number: random ones where there is no data, golden ones of a bundle."""
 
 
 def verify(
@@ -50,6 +50,8 @@ def verify(
     """
     if report is not None:
         require_file_output(report, force=force)
+        require_distinct(subject, report)
+        require_distinct(candidate, report)
     from bnfold.verify import Provider, verify_bundle
     from bnfold.verify import verify as verify_files
 

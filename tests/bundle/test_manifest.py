@@ -1,14 +1,14 @@
-"""Tests of ``bnfold.export.manifest``: one text for one manifest, and no text taken for one that is none."""
+"""Tests of ``bnfold.bundle.manifest``: one text for one manifest, and no text taken for one that is none."""
 
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
 import pytest
 
-from bnfold.export.manifest import FileEntry, MalformedManifestError, Manifest, Port, json_text
+from bnfold.bundle.manifest import PRECISIONS, FileEntry, MalformedManifestError, Manifest, Port
+from bnfold.verify.rounding import UNIT_ROUNDOFF
 
 MANIFEST = Manifest(
     files={"model.onnx": FileEntry("0" * 64, 12)},
@@ -16,6 +16,7 @@ MANIFEST = Manifest(
     inputs=(Port("images", "float", ("batch", 3, None)), Port("any", "int64", None)),
     outputs=(Port("logits", "float", ("batch", 4)),),
     samples=5,
+    precision="float16",
     fold={"removed": 2},
     provenance={"kind": "test"},
     versions={"numpy": "2.0"},
@@ -32,16 +33,6 @@ def edited(edit: Callable[[dict[str, Any]], object]) -> str:
 def test_a_manifest_comes_back() -> None:
     """From its own text, equal in every field."""
     assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
-
-
-def test_the_text_does_not_depend_on_the_order_of_keys() -> None:
-    """Equal data, equal bytes."""
-    assert json_text({"b": 1, "a": (2, 3)}) == json_text({"a": [2, 3], "b": 1})
-
-
-def test_numbers_that_json_does_not_know_become_null() -> None:
-    """Other parsers would refuse Infinity and NaN."""
-    assert json.loads(json_text({"a": [math.inf, -math.inf, math.nan, 1.5]})) == {"a": [None, None, None, 1.5]}
 
 
 def test_a_port_is_read_off_a_value() -> None:
@@ -67,7 +58,9 @@ def test_another_schema_is_refused(text: str) -> None:
         Manifest.from_json(text)
 
 
-@pytest.mark.parametrize("key", ["files", "opset", "inputs", "outputs", "samples", "fold", "provenance", "versions"])
+@pytest.mark.parametrize(
+    "key", ["files", "opset", "inputs", "outputs", "samples", "precision", "fold", "provenance", "versions"]
+)
 def test_a_missing_or_mistyped_entry_is_refused(key: str) -> None:
     """Each by name."""
     with pytest.raises(MalformedManifestError, match=f"{key} is missing"):
@@ -75,6 +68,13 @@ def test_a_missing_or_mistyped_entry_is_refused(key: str) -> None:
     for wrong in ("text", None, True):
         with pytest.raises(MalformedManifestError, match=f"{key} is malformed"):
             Manifest.from_json(edited(lambda data, wrong=wrong: data.update({key: wrong})))
+
+
+def test_the_precisions_are_those_that_have_a_roundoff() -> None:
+    """Whatever `verify` scales its limits by can be written, and nothing else can be read."""
+    assert set(PRECISIONS) == {dtype.name.lower() for dtype in UNIT_ROUNDOFF}
+    with pytest.raises(MalformedManifestError, match=r"precision is malformed: expected one of .*, found 'int8'"):
+        Manifest.from_json(edited(lambda data: data.update(precision="int8")))
 
 
 @pytest.mark.parametrize(

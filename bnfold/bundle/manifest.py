@@ -1,7 +1,6 @@
 """The manifest of a bundle: which files belong to it, what its model takes and gives, and where all of it came from."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,7 +8,12 @@ from typing import Any, Self
 
 import onnx_ir as ir
 
+from bnfold.json_text import canonical_json
+
 SCHEMA = "bnfold.bundle/1"
+
+PRECISIONS = ("bfloat16", "float16", "float", "double")
+"""What a graph may store its weights in, in ONNX's words, in lower case."""
 
 _FILE_NAME = re.compile(r"\w[\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -88,6 +92,7 @@ class Manifest:
         inputs: what the model takes, in order.
         outputs: what the model gives, in order.
         samples: number of golden samples.
+        precision: of the unfolded graph, the coarsest floating-point type that it stores a weight in: of `PRECISIONS`.
         fold: the fold report in figures; in full in ``fold.json``.
         provenance: where the model came from, in the words of who exported it.
         versions: of the distributions that took part, by name.
@@ -98,13 +103,14 @@ class Manifest:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     samples: int
+    precision: str
     fold: Mapping[str, object] = field(default_factory=dict[str, object])
     provenance: Mapping[str, object] = field(default_factory=dict[str, object])
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def to_json(self) -> str:
         """Return the text of ``manifest.json``; equal manifests give equal texts."""
-        return json_text({"schema": SCHEMA, **asdict(self)})
+        return canonical_json({"schema": SCHEMA, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -116,12 +122,17 @@ class Manifest:
         data = _parsed(text)
         for key, kind in _KINDS.items():
             _require(type(data[key]) is kind, f"{key} is malformed")
+        _require(
+            data["precision"] in PRECISIONS,
+            f"precision is malformed: expected one of {', '.join(PRECISIONS)}, found {data['precision']!r}",
+        )
         return cls(
             files={name: FileEntry.from_dict(name, entry) for name, entry in data["files"].items()},
             opset=data["opset"],
             inputs=tuple(map(Port.from_dict, data["inputs"])),
             outputs=tuple(map(Port.from_dict, data["outputs"])),
             samples=data["samples"],
+            precision=data["precision"],
             fold=data["fold"],
             provenance=data["provenance"],
             versions=data["versions"],
@@ -134,24 +145,12 @@ _KINDS = {
     "inputs": list,
     "outputs": list,
     "samples": int,
+    "precision": str,
     "fold": dict,
     "provenance": dict,
     "versions": dict,
 }
 """The entries of a manifest besides its schema, and what JSON makes of each."""
-
-
-def json_text(data: object) -> str:
-    """Return ``data`` as JSON, keys sorted; a number that JSON does not know (infinity, NaN) becomes null."""
-    return json.dumps(_finite(data), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str) + "\n"
-
-
-def _finite(data: object) -> object:
-    if isinstance(data, Mapping):
-        return {str(key): _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _parsed(text: str | bytes) -> dict[str, Any]:

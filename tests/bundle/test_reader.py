@@ -1,4 +1,4 @@
-"""Tests of ``bnfold.export.read_bundle``: whatever has been done to a bundle is seen, and named."""
+"""Tests of ``bnfold.bundle.reader``: whatever has been done to a bundle is seen, and named."""
 
 import hashlib
 import json
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import safetensors.numpy
 
+from bnfold.bundle.reader import read_bundle
 from bnfold.errors import InputError
-from bnfold.export import read_bundle
 from tests.export.bundles import SAMPLES, inputs, write
 
 FILES = ("README.md", "fold.json", "golden.safetensors", "model.onnx")
@@ -56,7 +57,7 @@ def edit_golden(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_what_was_written_is_read(folder: Path) -> None:
-    """Inputs as given, float64 outputs, a baseline in the graph's own precision, and the report."""
+    """Inputs as given, float64 outputs, a baseline in the graph's own precision, that precision, and the report."""
     bundle = read_bundle(folder)
     np.testing.assert_array_equal(bundle.inputs["images"], inputs()["images"])
     assert bundle.outputs["logits"].dtype == np.float64
@@ -64,6 +65,7 @@ def test_what_was_written_is_read(folder: Path) -> None:
     assert bundle.outputs["logits"].shape == bundle.baseline["logits"].shape == (SAMPLES, 4)
     assert bundle.model_path == folder / "model.onnx"
     assert bundle.manifest.fold["removed"] == 1
+    assert bundle.precision is ir.DataType.FLOAT
 
 
 def test_a_link_to_the_folder_is_followed(folder: Path, tmp_path: Path) -> None:

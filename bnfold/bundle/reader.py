@@ -7,18 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README
+from bnfold.bundle.manifest import MalformedManifestError, Manifest, Port
 from bnfold.errors import InputError
-from bnfold.export.manifest import MalformedManifestError, Manifest, Port
 from bnfold.files import require_directory, sha256
-
-MODEL = "model.onnx"
-GOLDEN = "golden.safetensors"
-FOLD = "fold.json"
-README = "README.md"
-MANIFEST = "manifest.json"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -45,6 +41,11 @@ class Bundle:
     def model_path(self) -> Path:
         """The model's file."""
         return self.folder / MODEL
+
+    @property
+    def precision(self) -> ir.DataType:
+        """The coarsest floating-point type that the unfolded graph stores a weight in."""
+        return ir.DataType[self.manifest.precision.upper()]
 
 
 def read_bundle(folder: Path) -> Bundle:
