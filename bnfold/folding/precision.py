@@ -48,9 +48,9 @@ def overstrained_roots(
 
     That is a constant out of range, or a value in which a shift drowns what a linear operator reads.
     """
-    roots, size = _stored_sizes(gauges, solution, removed, kept)
+    size = _stored_sizes(gauges, solution, removed, kept)
     strained = [
-        (linear.node, np.concatenate([_strained_by_linear(linear, solution), _drowned(linear, solution, roots, size)]))
+        (linear.node, np.concatenate([_strained_by_linear(linear, solution), _drowned(linear, solution, size)]))
         for linear in linears
     ]
     strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
@@ -58,30 +58,29 @@ def overstrained_roots(
     return {gauges.root(i)[0]: node for node, ids in strained for i in np.unique(ids).tolist()}
 
 
-def _stored_sizes(
-    gauges: Gauges, solution: Solution, removed: Sequence[Pointwise], kept: Sequence[Pointwise]
-) -> tuple[Ids, Array]:
-    """Return the class of every variable, and how large values of each class are as stored; infinite if not known.
+def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwise], kept: Sequence[Pointwise]) -> Array:
+    """Return for every variable how large its value is as stored; infinite where no normalization tells.
 
-    Normalizations tell: their input has the root mean square √(Var + E²), the result of one that stays √(γ² + β²).
-    Members of a class are added up and stored at related scales, so that the largest speaks for all.
+    The input of a normalization has the root mean square √(Var + E²), the result of one that stays √(γ² + β²). What is
+    added up has one scale: members of a class at one scale are taken for each other's size, the largest for all.
     """
-    roots = np.array([gauges.root(i)[0] for i in range(len(gauges))], dtype=np.int64)
-    size = np.zeros(len(gauges))
+    roots = np.array([gauges.root(i)[0] for i in range(len(gauges))])
+    magnitude = np.abs(solution.scale)
+    _, peers = np.unique(np.stack([roots, np.round(np.log2(magnitude), 6)]), axis=1, return_inverse=True)
+    size = np.zeros(peers.max() + 1)
     for pointwise in (p for p in (*removed, *kept) if isinstance(p, Normalization)):
-        x = np.hypot(pointwise.deviation, pointwise.mean)
-        np.maximum.at(size, roots[pointwise.sources.ravel()], np.abs(solution.scale[pointwise.sources.ravel()]) * x)
+        x = pointwise.sources.ravel()
+        np.maximum.at(size, peers[x], magnitude[x] * np.hypot(pointwise.deviation, pointwise.mean))
     for pointwise in (p for p in kept if isinstance(p, Normalization)):
-        gamma, beta = pointwise.parameters(pointwise.affine)
-        y = np.abs(solution.scale[pointwise.targets.ravel()]) * np.hypot(gamma, beta)
-        np.maximum.at(size, roots[pointwise.targets.ravel()], y)
-    return roots, np.where(size > 0, size, np.inf)
+        y, (gamma, beta) = pointwise.targets.ravel(), pointwise.parameters(pointwise.affine)
+        np.maximum.at(size, peers[y], magnitude[y] * np.hypot(gamma, beta))
+    return np.where(size > 0, size, np.inf)[peers]
 
 
-def _drowned(linear: Linear, solution: Solution, roots: Ids, size: Array) -> Ids:
+def _drowned(linear: Linear, solution: Solution, size: Array) -> Ids:
     """Return the variables whose shift so exceeds the value that the operator would read mostly rounding."""
     ids = np.unique(linear.sources)
-    return ids[np.abs(solution.scale[ids] * solution.shift[ids]) > LARGEST_SHIFT * size[roots[ids]]]
+    return ids[np.abs(solution.scale[ids] * solution.shift[ids]) > LARGEST_SHIFT * size[ids]]
 
 
 def _strained_by_linear(linear: Linear, solution: Solution) -> Ids:

@@ -117,3 +117,52 @@ def test_a_file_whose_nodes_are_not_sorted(tmp_path: Path) -> None:
     onnx.save(proto, tmp_path / "cycle.onnx")
     with pytest.raises(InputError, match="cycle"):
         load(tmp_path / "cycle.onnx")
+
+
+@pytest.mark.parametrize("gamma", [1e-3, 1e-6, 1e-12, 1e-38])
+def test_a_tiny_gamma_on_a_value_that_is_read_elsewhere(gamma: float) -> None:
+    """The shift β/a would drown what a second Conv reads: float32 folds stay as accurate as float32 is."""
+    b = Builder(dtype=np.float32)
+    trunk = b.conv(b("Relu", b.conv(b.input("N", 3, 6, 6), 3, 8, 3, 3)), 8, 8, 1, 1)
+    total = b("Add", trunk, b.conv(trunk, 8, 8, 1, 1))
+    gammas = np.where(np.arange(8) % 3 == 0, gamma, 1.0)
+    model = b.model(b("GlobalAveragePool", b("Relu", b.batch_norm(total, 8, gamma=gammas, beta=np.ones(8)))))
+    original, feeds = model.clone(), {"x": np.random.default_rng(0).standard_normal((4, 3, 6, 6))}
+    fold(model)
+    for name, expected in Oracle(original).run(feeds).items():
+        # 2⁻²⁴ a rounding, five bits that LARGEST_SHIFT lets go, and a few dozen summands of either sign
+        np.testing.assert_allclose(Oracle(model).run(feeds)[name], expected, rtol=0, atol=2**-24 * 32 * 32)
+
+
+def test_a_bias_that_the_exporter_computes() -> None:
+    """Expand(CastLike(0, x), Shape(W)) is a constant, and asks nothing of x but its type."""
+    b = Builder(opset=18)
+    x = b.input("N", 3, 5, 5)
+    bias = b(
+        "Expand",
+        b("CastLike", b.stored(np.zeros(1)), x),
+        b("Slice", b("Shape", weight := b.normal(4, 3, 1, 1)), b.integers(0), b.integers(1)),
+    )
+    y = b("Relu", b.batch_norm(b("Conv", x, weight, bias), 4))
+    model = b.model(y)
+    original, feeds = model.clone(), {"x": np.random.default_rng(0).standard_normal((2, 3, 5, 5))}
+    assert fold(model).removed_count == 1
+    np.testing.assert_allclose(Oracle(model).run(feeds)[y], Oracle(original).run(feeds)[y], rtol=1e-9)
+
+
+def test_a_shape_that_is_read_holds_nothing() -> None:
+    """Reshape to a computed shape: that of the normalized value itself."""
+    b = Builder()
+    normal = b.batch_norm(b.conv(b.input("N", 3, 5, 5), 3, 4, 1, 1), 4)
+    folded = fold_checked(b.model(b("Sigmoid", b("Expand", b("Relu", normal), b("Shape", normal)))))
+    assert folded.count("BatchNormalization") == 0
+
+
+def test_an_objective_may_be_named_by_its_string() -> None:
+    """A plain string means the same as the member, and an unknown one is an error, never ignored."""
+    b = Builder()
+    hidden = b("Erf", b.input("N", 3, 4, 4))
+    model = b.model(b.conv(b("Relu", b.batch_norm(hidden, 3)), 3, 4, 1, 1))
+    assert fold(model.clone(), Objective("no-bn")).removed_count == 1
+    with pytest.raises(ValueError, match="foo"):
+        fold(model, "foo")  # pyright: ignore[reportArgumentType]  # what an untyped caller may write
