@@ -310,6 +310,11 @@ def expand(p: Program, x: Live) -> None:
     p.add(dims, "Expand", x.name, p.integers(*shape))
 
 
+def computed_shape(p: Program, x: Live) -> None:
+    """Reshape of a value to its own shape, which the graph computes."""
+    p.add(x.dims, "Reshape", x.name, p.builder("Shape", x.name))
+
+
 def tile(p: Program, x: Live) -> None:
     """Tile along any axes but the batch."""
     repeats = [1 if axis < p.fixed else p.number(1, 2) for axis in range(x.rank)]
@@ -420,6 +425,7 @@ def _windows(spatial: Sequence[int], reach: Sequence[int], strides: Sequence[int
 
 STEPS: MappingProxyType[str, Step] = MappingProxyType(
     {
+        "Shape": computed_shape,
         "Conv": conv,
         "ConvTranspose": conv_transpose,
         "Gemm": gemm,
