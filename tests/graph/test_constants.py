@@ -118,8 +118,8 @@ CHAINS = {
     "Expand": (lambda b: b("Expand", b.stored([1.0, 2.0]), b.integers(2, 2)), [[1.0, 2.0], [1.0, 2.0]]),
     "Concat": (lambda b: b("Concat", b.stored([1.0]), b.stored([2.0]), axis=0), [1.0, 2.0]),
     "Gather": (lambda b: b("Gather", b.stored([1.0, 2.0, 3.0]), b.integers(2, 0)), [3.0, 1.0]),
-    "Shape": (lambda b: b("Cast", b("Shape", b.stored([[1.0, 2.0, 3.0]])), to=onnx.TensorProto.DOUBLE), [1, 3]),
-    "Size": (lambda b: b("Cast", b("Size", b.stored([[1.0, 2.0, 3.0]])), to=onnx.TensorProto.DOUBLE), 3),
+    "Shape": (lambda b: b("Cast", b("Shape", b.stored([[1.0, 2.0, 3.0]])), to=ir.DataType.DOUBLE.value), [1, 3]),
+    "Size": (lambda b: b("Cast", b("Size", b.stored([[1.0, 2.0, 3.0]])), to=ir.DataType.DOUBLE.value), 3),
     "Slice": (lambda b: b("Slice", b.stored([1.0, 2.0, 3.0]), b.integers(1), b.integers(3)), [2.0, 3.0]),
 }
 
