@@ -50,4 +50,5 @@ def _read(path: Path) -> dict[str, Array]:
             # An array's bytes are read, and refused if they are a pickle, when it is taken out.
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"npz:{path}: not a readable archive of numeric arrays: {error}.") from error
+        # NumPy's own words are about pickles, and advise to allow them.
+        raise InputError(f"npz:{path}: not a readable archive of numeric arrays, as numpy.savez writes it.") from error

@@ -3,8 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -80,7 +80,9 @@ class Output:
         if self._as_json:
             write(self._stdout, json_text({"schema": f"bnfold.{self._command}/1", **document}))
         else:
-            write(self._stdout, _text(tables, self._stdout))
+            with _writing(self._stdout):  # rich writes its own end of the capture
+                text = _text(tables, self._stdout)
+                write(self._stdout, text)
 
     def _close_bars(self) -> None:
         if self._bars is not None:
@@ -99,10 +101,20 @@ class Output:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write all of ``text`` now; a reader that has left (``| head``) changes neither the work nor the exit code."""
-    try:
+    """Write all of ``text`` now; a reader that has left (``| head``) changes neither the work nor the exit code.
+
+    Raises:
+        InputError: the stream leads to a file on a full disk, say.
+    """
+    with _writing(stream):
         stream.write(text)
         stream.flush()
+
+
+@contextmanager
+def _writing(stream: TextIO) -> Generator[None]:
+    try:
+        yield
     except BrokenPipeError:
         _flush_nowhere(stream)
     except OSError as error:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +28,11 @@ def child_environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, **changes}
 
 
-def bnfold_process(*arguments: object, **environment: str) -> Outcome:
-    """Run ``python -m bnfold_cli`` as a program of its own, its streams piped."""
+def bnfold_process(*arguments: object, stdout: Path | None = None, **environment: str) -> Outcome:
+    """Run ``python -m bnfold_cli`` as a program of its own, its streams piped, or its output sent to a file."""
     command = [sys.executable, "-m", "bnfold_cli", *(str(argument) for argument in arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(**environment), check=False)
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    with nullcontext(subprocess.PIPE) if stdout is None else stdout.open("w") as stream:
+        done = subprocess.run(
+            command, stdout=stream, stderr=subprocess.PIPE, text=True, env=child_environment(**environment), check=False
+        )
+    return Outcome(done.returncode, done.stdout or "", done.stderr)

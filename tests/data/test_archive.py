@@ -77,7 +77,7 @@ def test_an_empty_archive_is_refused(tmp_path: Path) -> None:
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     """An object array, which could run code, is refused rather than unpickled."""
     spec = saved(tmp_path, images=np.array([{}, []], dtype=object))
-    with pytest.raises(InputError, match=r"not a readable archive of numeric arrays: Object arrays cannot be loaded"):
+    with pytest.raises(InputError, match=r"not a readable archive of numeric arrays"):
         load_data(spec, Split.TRAIN)
 
 

@@ -47,6 +47,8 @@ def open_run(folder: Path) -> "Run":
         InputError: not a run.
         MissingDependencyError: torch is not installed.
     """
+    if folder.is_file():
+        raise InputError(f"{folder}: expected a run folder, found a file; ONNX files are not calibrated yet.")
     require_torch(f"{folder}: a run folder")
     from bnfold.training import Run
 
