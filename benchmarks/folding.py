@@ -44,7 +44,7 @@ def by_bnfold_no_bn(source: Path, target: Path) -> None:
 
 
 def by_onnxruntime(source: Path, target: Path) -> None:
-    """ONNX Runtime's own rewriting, extended level, saved."""
+    """ONNX Runtime's own rewriting at its basic level, saved."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -16,7 +16,7 @@ RECIPE = {
 
 
 def _block(inputs: int, outputs: int) -> list[nn.Module]:
-    """Conv → BN → ReLU; β of the normalization takes the bias's role (PAPER 3.2)."""
+    """Conv → BN → ReLU; β of the normalization takes the bias's role (section 3.2 of the paper)."""
     return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), bnn.BatchNorm2d(outputs), nn.ReLU()]
 
 

@@ -19,7 +19,7 @@ CRITERION = "error <= k * baseline + floor, for the root mean square and for the
 
 
 class RungName(StrEnum):
-    """The rungs of the ladder, from the original in float64 down to the device; see DESIGN, section 5."""
+    """The rungs of the ladder, from the original in float64 down to the device."""
 
     ALGEBRA = "algebra"
     STORAGE = "storage"

@@ -1,21 +1,10 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.training.tiny import SOURCE, TinyTraining
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks as small as these spend their time on waiting for threads; the sums are the same with one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
