@@ -54,7 +54,7 @@ LINES = {
     "export folder -o bundle": r"folder: .*run",
     "verify folder": r"folder: .*bundle",
     "verify good.onnx folder": r"folder: expected a file",
-    "calibrate good.onnx -o out": r"good\.onnx: expected a directory",
+    "calibrate good.onnx -o out": r"good\.onnx: expected a run folder, found a file",
     "calibrate folder -o out": r"folder: .*run",
     "train folder:build -o run": r"folder",
     # truncated, or not ONNX at all
