@@ -6,9 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.affine import Array
-from bnfold.folding.forms import Linear, Pointwise, Solution, Threshold
+from bnfold.folding.forms import Linear, Pointwise, Threshold
 from bnfold.folding.plan import Plan
 from bnfold.folding.precision import rounded
+from bnfold.folding.solution import Solution
 from bnfold.graph.constants import Constants
 
 

@@ -5,7 +5,7 @@ import onnx_ir as ir
 
 from bnfold.folding.apply import apply_plan
 from bnfold.folding.counts import count_nodes, initializer_bytes
-from bnfold.folding.forms import Linear
+from bnfold.folding.forms import Linear, Normalization
 from bnfold.folding.plan import Objective, Plan, make_plan
 from bnfold.folding.report import Change, FoldReport, Outcome
 
@@ -30,7 +30,7 @@ def fold(model: ir.Model, objective: Objective = Objective.LATENCY) -> FoldRepor
             pointwise.node.name or ""
             for plan in plans
             for pointwise in plan.removed
-            if pointwise.node.op_type != "BatchNormalization"
+            if not isinstance(pointwise, Normalization)
         ),
         batch_norm_count=Change(before.batch_norms, after.batch_norms),
         elementwise=Change(before.elementwise, after.elementwise),

@@ -13,12 +13,13 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-from bnfold.folding.forms import Linear, Normalization, Pointwise, Solution, Threshold
+from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
 from bnfold.folding.network import Facts, Network, Opaque
 from bnfold.folding.outcomes import outcomes
 from bnfold.folding.report import Outcome, Reason
 from bnfold.folding.rules import RULES
 from bnfold.folding.site import Site
+from bnfold.folding.solution import Solution
 from bnfold.folding.solve import Removals, solve
 
 OLDEST_OPSET = 7

@@ -7,9 +7,10 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.affine import Array
-from bnfold.folding.forms import Linear, Normalization, Pointwise, Solution, Threshold
+from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
 from bnfold.folding.gauges import Gauges, Ids
 from bnfold.folding.labels import along
+from bnfold.folding.solution import Solution
 
 
 def rounded(values: Array, dtype: ir.DataType) -> np.ndarray:

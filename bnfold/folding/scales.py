@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from bnfold.folding.forms import Pointwise, Solution
+from bnfold.folding.forms import Pointwise
 from bnfold.folding.gauges import IDENTITY, Gauges
+from bnfold.folding.solution import Solution
 
 _SNAP = 1e-14
 """A scale this close to 1 is 1 but for the roundings of a class's factors, and leaves weights as they are."""

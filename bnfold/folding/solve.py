@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.affine import Affine
-from bnfold.folding.forms import Linear, Normalization, Pointwise, Solution
+from bnfold.folding.forms import Linear, Normalization, Pointwise
 from bnfold.folding.gauges import Contradiction
 from bnfold.folding.labels import with_rank
 from bnfold.folding.network import Network
@@ -16,6 +16,7 @@ from bnfold.folding.precision import overstrained_roots
 from bnfold.folding.refusal import Refusal, range_refusal, refusal_of
 from bnfold.folding.report import Reason
 from bnfold.folding.scales import choose_scales
+from bnfold.folding.solution import Solution
 
 LARGEST_FACTOR = 1e100
 """An |a| beyond this, or below its inverse, leaves no room for the products that the algebra forms in float64."""
