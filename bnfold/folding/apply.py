@@ -12,6 +12,9 @@ from bnfold.folding.precision import rounded
 from bnfold.folding.solution import Solution
 from bnfold.graph.constants import Constants
 
+_PART = 2**17
+"""Elements that are rewritten at a time: as many float64 as a core's cache holds."""
+
 
 def apply_plan(model: ir.Model, plan: Plan) -> int:
     """Edit ``model`` as planned; return the bytes that copies of shared weights add.
@@ -40,7 +43,7 @@ def _apply_linear(editor: "_Editor", linear: Linear, solution: Solution) -> None
     if not linear.silenced and solution.is_identity(linear.sources, linear.targets):
         return
     node, (offset, border) = linear.node, solution.bias(linear)
-    editor.rewrite(node, linear.weight_slot, solution.kernel(linear), linear.dtype)
+    editor.replace(node, linear.weight_slot, _rounded_kernel(linear, solution))
     if linear.bias is not None and (offset.any() or operand(*linear.bias) is not None):
         editor.rewrite(*linear.bias, offset, linear.dtype)
     elif offset.any():
@@ -49,6 +52,16 @@ def _apply_linear(editor: "_Editor", linear: Linear, solution: Solution) -> None
         node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     if border is not None:
         editor.add_behind(node, border, linear.dtype)
+
+
+def _rounded_kernel(linear: Linear, solution: Solution) -> np.ndarray:
+    """Return the weight as it will be, computed a part at a time: in float64 it is never there as a whole."""
+    kernel = np.empty_like(linear.weight, order="C")
+    count = max(1, _PART // max(1, kernel[:1].size))
+    for start in range(0, len(kernel), count):
+        part = slice(start, start + count)
+        kernel[part] = rounded(solution.kernel(linear, part), linear.dtype)
+    return kernel
 
 
 def _apply_pointwise(editor: "_Editor", pointwise: Pointwise, solution: Solution) -> None:
@@ -80,6 +93,13 @@ def operand(node: ir.Node, slot: int) -> ir.Value | None:
     return node.inputs[slot] if slot < len(node.inputs) else None
 
 
+def _is_bitwise_equal(value: ir.Value, array: np.ndarray) -> bool:
+    """Whether a constant holds exactly this; 0 and −0 differ."""
+    assert value.const_value is not None
+    stored = value.const_value.numpy()
+    return stored.shape == array.shape and stored.tobytes() == array.tobytes()
+
+
 class _Editor:
     """Edits one graph, and remembers what may have become unused."""
 
@@ -88,33 +108,35 @@ class _Editor:
         self.constants = Constants(model)
         self.declares_initializers = model.ir_version < 4
         self.names = set(ir.convenience.create_value_mapping(model.graph))
-        self.versions: dict[ir.Value, dict[tuple[tuple[int, ...], bytes], ir.Value]] = {}
+        self.versions: dict[ir.Value, list[ir.Value]] = {}
         self.abandoned: list[ir.Value] = []
 
     def rewrite(self, node: ir.Node, slot: int, values: Array, dtype: ir.DataType) -> None:
-        """Let an input read a new constant, in the type that it has or, where it was absent, in ``dtype``.
-
-        Calls that agree on the constant share it, as they shared the old one.
-        """
-        old = operand(node, slot)
-        before = self.constants.get(old)
+        """Let an input read a new constant, in the type that it has or, where it was absent, in ``dtype``."""
+        before = self.constants.get(operand(node, slot))
         if before is not None:
             # Never smaller than it was: broadcasting against it may be what gives the result its shape.
             values, dtype = _at_least(values, before.shape), ir.DataType.from_numpy(before.dtype)
-        array = rounded(values, dtype)
+        self.replace(node, slot, rounded(values, dtype))
+
+    def replace(self, node: ir.Node, slot: int, array: np.ndarray) -> None:
+        """Let an input read a new constant; calls that agree on it share it, as they shared the old one."""
+        old = operand(node, slot)
         if old is None:
             node.resize_inputs(max(slot + 1, len(node.inputs)))
             node.replace_input_with(slot, self.initializer(f"{node.name or node.outputs[0].name}.bias", array))
             return
-        versions, content = self.versions.setdefault(old, {}), (array.shape, array.tobytes())
-        if content in versions:
-            node.replace_input_with(slot, versions[content])
+        versions = self.versions.setdefault(old, [])
+        same = next((version for version in versions if _is_bitwise_equal(version, array)), None)
+        if same is not None:
+            node.replace_input_with(slot, same)
             self.abandoned.append(old)
         elif old.is_initializer() and len(old.uses()) == 1 and not old.is_graph_output():
             old.const_value, old.shape = ir.Tensor(array, name=old.name), ir.Shape(array.shape)
-            versions[content] = old
+            versions.append(old)
         else:
-            new = versions[content] = self.initializer(f"{old.name}_folded", array)
+            new = self.initializer(f"{old.name}_folded", array)
+            versions.append(new)
             node.replace_input_with(slot, new)
             self.abandoned.append(old)
 
@@ -122,8 +144,8 @@ class _Editor:
         """Return what several versions of one constant take in excess of one; to be called after `prune`."""
         total = 0
         for old, versions in self.versions.items():
-            alive = {*versions.values(), old} if old.uses() else set(versions.values())
-            sizes = [value.const_value.nbytes for value in versions.values() if value.const_value is not None]
+            alive = {*versions, old} if old.uses() else set(versions)
+            sizes = [value.const_value.nbytes for value in versions if value.const_value is not None]
             total += sum(sizes[: len(alive) - 1])
         return total
 

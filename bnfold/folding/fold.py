@@ -53,14 +53,21 @@ def _largest_scale(plan: Plan) -> float:
 
 
 def _weight_range(plan: Plan) -> Change:
-    """Return the largest ratio of channel maxima within one weight, as stored and as rewritten."""
+    """Return the largest ratio of channel maxima within one weight, before an applied plan and now."""
     moved = [linear for linear in plan.linears if not plan.solution.is_identity(linear.sources, linear.targets)]
     before = [_channel_ratio(linear, linear.weight) for linear in moved]
-    after = [_channel_ratio(linear, plan.solution.kernel(linear)) for linear in moved]
+    after = [_channel_ratio(linear, _stored(linear)) for linear in moved]
     return Change(max(before, default=1.0), max(after, default=1.0))
 
 
-def _channel_ratio(linear: Linear, kernel: np.ndarray) -> float:
-    maxima = np.abs(kernel).max(axis=linear.contraction)
+def _stored(linear: Linear) -> np.ndarray:
+    weight = linear.node.inputs[linear.weight_slot]
+    assert weight is not None
+    assert weight.const_value is not None
+    return weight.const_value.numpy()
+
+
+def _channel_ratio(linear: Linear, weight: np.ndarray) -> float:
+    maxima = np.maximum(weight.max(axis=linear.contraction), -weight.min(axis=linear.contraction))
     positive = maxima[maxima > 0]
-    return float(positive.max() / positive.min()) if positive.size else 1.0
+    return float(positive.max()) / float(positive.min()) if positive.size else 1.0

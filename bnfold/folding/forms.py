@@ -11,6 +11,11 @@ from bnfold.folding.affine import Affine, Array
 from bnfold.folding.gauges import Ids
 
 
+def part_of(label: Ids, part: slice) -> Ids:
+    """Return what of a label belongs to a part, along the first axis, of the weight that it broadcasts to."""
+    return label if label.shape[0] == 1 else label[part]
+
+
 @dataclass(frozen=True, eq=False)
 class Linear:
     """y = W·x + b with constant W: Conv, ConvTranspose, Gemm, MatMul.
@@ -50,10 +55,12 @@ class Linear:
         """The weight's own type."""
         return ir.DataType.from_numpy(self.weight.dtype)
 
-    def kernel(self) -> Array:
-        """Return the weight in float64, silenced channels at 0."""
-        kernel = self.weight.astype(np.float64)
-        return np.where(np.isin(self.targets, list(self.silenced)), 0.0, kernel) if self.silenced else kernel
+    def kernel(self, part: slice = slice(None)) -> Array:
+        """Return a part of the weight, along its first axis, in float64, silenced channels at 0."""
+        kernel = self.weight[part].astype(np.float64)
+        if self.silenced:
+            kernel[np.broadcast_to(np.isin(part_of(self.targets, part), list(self.silenced)), kernel.shape)] = 0.0
+        return kernel
 
     def silence(self, channels: Iterable[int]) -> "Linear":
         """Return the operator with 0 as the value of some output channels, named by their gauge variables."""
@@ -145,12 +152,6 @@ class Pointwise:
                 return (-affine.offset,)
             case _:
                 return (affine.offset,)
-
-    def factors(self) -> tuple[list[int], list[int], list[float], list[float]]:
-        """Return x's variable, y's variable, a and b of every channel, each once."""
-        arrays = np.broadcast_arrays(self.sources, self.targets, self.affine.scale, self.affine.offset)
-        sources, targets, scale, offset = (array.ravel() for array in arrays)
-        return sources.tolist(), targets.tolist(), scale.tolist(), offset.tolist()
 
 
 @dataclass(frozen=True, eq=False)

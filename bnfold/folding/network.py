@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 
-import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.forms import Linear, Pointwise, Threshold
@@ -88,6 +87,5 @@ class Network:
         """Keep a value as it is, s = 1 and σ = 0: a graph output, an operand of an operator without a rule."""
         label = self.label(value)
         if label is not None:
-            for i in np.unique(label).tolist():
-                self.gauges.know_scale(i, cause)
-                self.gauges.forbid_shift(i, cause)
+            self.gauges.know_scale(label, cause)
+            self.gauges.forbid_shift(label, cause)

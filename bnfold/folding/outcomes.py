@@ -1,6 +1,6 @@
 """Tells, for every Batch Normalization of a graph, what a solution means for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -25,7 +25,7 @@ def outcomes(network: Network, removals: Removals) -> Iterator[tuple[ir.Node, Ou
         if refusal is not None:
             yield node, Outcome(name, (), refusal.reason, refusal.witness, refusal.detail)
         elif pointwise is not None:
-            into = weights.of(np.union1d(pointwise.sources, pointwise.targets).tolist())
+            into = weights.of(np.union1d(pointwise.sources, pointwise.targets))
             yield node, Outcome(name, into, detail=f"folded into {', '.join(into)}" if into else "it was the identity")
 
 
@@ -42,29 +42,55 @@ class _Weights:
 
     def __init__(self, network: Network, removals: Removals) -> None:
         self.gauges = network.gauges
-        self.by_variable: dict[int, list[str]] = {}
-        self.by_class: dict[int, list[str]] = {}
-        for linear in removals.linears.values():
-            ids = np.union1d(linear.targets, linear.sources)
-            self._add(linear.node.inputs[linear.weight_slot], self._moved(ids, removals) | linear.silenced)
-        for pointwise in removals.kept:
-            ids = np.union1d(pointwise.targets, pointwise.sources)
-            self._add(pointwise.node.inputs[pointwise.parameter_slots[0]], self._moved(ids, removals))
+        self.names: list[str] = []
+        owners, variables = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        for value, ids in _changed(removals):
+            owners.append(np.full(len(ids), len(self.names)))
+            variables.append(ids)
+            self.names.append(value.name or "")
+        owner, variable = np.concatenate(owners), np.concatenate(variables)
+        self.by_variable = _Index(variable, owner)
+        self.by_class = _Index(self.gauges.roots(variable)[0], owner)
 
-    def of(self, ids: Iterable[int]) -> tuple[str, ...]:
+    def of(self, ids: Ids) -> tuple[str, ...]:
         """Return the names of those that read or write these variables; where none does, of those in their classes."""
-        direct = [name for i in ids for name in self.by_variable.get(i, ())]
-        related = [name for i in ids for name in self.by_class.get(self.gauges.root(i)[0], ())]
-        return tuple(dict.fromkeys(direct or related))
+        owners = self.by_variable.of(ids)
+        if not owners.size:
+            owners = self.by_class.of(self.gauges.roots(ids)[0])
+        return tuple(dict.fromkeys(self.names[owner] for owner in owners.tolist()))
 
-    @staticmethod
-    def _moved(ids: Ids, removals: Removals) -> frozenset[int]:
-        scale, shift = removals.solution.scale[ids], removals.solution.shift[ids]
-        return frozenset(ids[(scale != 1.0) | (shift != 0.0)].tolist())
 
-    def _add(self, value: ir.Value | None, ids: Iterable[int]) -> None:
-        assert value is not None
-        for i in ids:
-            self.by_variable.setdefault(i, []).append(value.name or "")
-        for root in {self.gauges.root(i)[0] for i in ids}:
-            self.by_class.setdefault(root, []).append(value.name or "")
+class _Index:
+    """Which owners each key has."""
+
+    def __init__(self, keys: Ids, owners: Ids) -> None:
+        pairs = np.unique(np.stack([keys, owners]), axis=1)
+        self.keys, self.owners = pairs
+
+    def of(self, keys: Ids) -> Ids:
+        """Return the owners of any of ``keys``, in order."""
+        keys = np.unique(keys)
+        first, last = (np.searchsorted(self.keys, keys, side=side) for side in ("left", "right"))
+        found = [self.owners[i:j] for i, j in zip(first.tolist(), last.tolist(), strict=True) if i < j]
+        return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
+
+
+def _changed(removals: Removals) -> Iterator[tuple[ir.Value, Ids]]:
+    """Yield each constant that a rewritten operator reads, and the variables that are not (1, 0) in it."""
+    for linear in removals.linears.values():
+        moved = _moved(np.union1d(linear.targets, linear.sources), removals)
+        yield _operand(linear.node, linear.weight_slot), np.union1d(moved, list(linear.silenced)).astype(np.int64)
+    for pointwise in removals.kept:
+        ids = np.union1d(pointwise.targets, pointwise.sources)
+        yield _operand(pointwise.node, pointwise.parameter_slots[0]), _moved(ids, removals)
+
+
+def _moved(ids: Ids, removals: Removals) -> Ids:
+    scale, shift = removals.solution.scale[ids], removals.solution.shift[ids]
+    return ids[(scale != 1.0) | (shift != 0.0)]
+
+
+def _operand(node: ir.Node, slot: int) -> ir.Value:
+    value = node.inputs[slot]
+    assert value is not None
+    return value

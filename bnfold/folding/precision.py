@@ -56,7 +56,7 @@ def overstrained_roots(
     ]
     strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
     strained += [(threshold.node, _strained_by_threshold(threshold, solution)) for threshold in thresholds]
-    return {gauges.root(i)[0]: node for node, ids in strained for i in np.unique(ids).tolist()}
+    return {root: node for node, ids in strained for root in np.unique(gauges.roots(ids)[0]).tolist()}
 
 
 def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwise], kept: Sequence[Pointwise]) -> Array:
@@ -65,7 +65,7 @@ def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwis
     The input of a normalization has the root mean square √(Var + E²), the result of one that stays √(γ² + β²). What is
     added up has one scale: members of a class at one scale are taken for each other's size, the largest for all.
     """
-    roots = np.array([gauges.root(i)[0] for i in range(len(gauges))])
+    roots, _ = gauges.roots(np.arange(len(gauges)))
     magnitude = np.abs(solution.scale)
     _, peers = np.unique(np.stack([roots, np.round(np.log2(magnitude), 6)]), axis=1, return_inverse=True)
     size = np.zeros(peers.max() + 1)

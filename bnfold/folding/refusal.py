@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from bnfold.folding.gauges import NO_CAUSE, Contradiction, Obstacle
+from bnfold.folding.contradiction import NO_CAUSE, Contradiction, Obstacle
 from bnfold.folding.network import Network
 from bnfold.folding.report import Reason
 

@@ -20,18 +20,16 @@ def choose_scales(gauges: Gauges, removed: Iterable[Pointwise], balanced: Collec
     output. Where that overstrains a weight's type, the class's root is in ``balanced``: there the inputs count too, and
     the scale is spread over the weights on both sides. Free shifts are 0.
     """
-    count = len(gauges)
-    pairs = [gauges.root(i) for i in range(count)]
-    roots = np.array([root for root, _ in pairs], dtype=np.int64)
-    factors = np.array([factor for _, factor in pairs])
-    survives = np.ones(count, dtype=bool)
+    variables = np.arange(len(gauges))
+    roots, factors = gauges.roots(variables)
+    survives = np.ones(len(gauges), dtype=bool)
     for pointwise in removed:
         survives[pointwise.sources.ravel()] = False
     survives |= np.isin(roots, list(balanced))
     survives |= ~np.isin(roots, roots[survives])  # a class all of whose values go counts them all
     scale = factors * _normalization(gauges, roots, factors, survives)[roots]
     scale[np.abs(scale - 1.0) <= _SNAP] = 1.0
-    return Solution(scale, np.array([gauges.shift(i) for i in range(count)]))
+    return Solution(scale, gauges.shifts(variables))
 
 
 def _normalization(gauges: Gauges, roots: np.ndarray, factors: np.ndarray, survives: np.ndarray) -> np.ndarray:
@@ -41,10 +39,7 @@ def _normalization(gauges: Gauges, roots: np.ndarray, factors: np.ndarray, survi
     logs = np.bincount(roots[survives], np.log(np.abs(factors[survives])), minlength=count)
     signs = np.bincount(roots[survives], np.sign(factors[survives]), minlength=count)
     mean = np.exp(-logs / np.maximum(members, 1))
-    scale = np.where(signs < 0, -mean, mean)
-    for root in np.unique(roots).tolist():
-        if root == roots[IDENTITY]:
-            scale[root] = 1.0 / factors[IDENTITY]
-        elif (sign := gauges.sign(root)) is not None:
-            scale[root] = sign * mean[root]
+    required = gauges.signs(np.arange(count))
+    scale = mean * np.where(required != 0, required, np.where(signs < 0, -1, 1))
+    scale[roots[IDENTITY]] = 1.0 / factors[IDENTITY]
     return scale

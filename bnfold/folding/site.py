@@ -168,24 +168,21 @@ class Site:
 
     def positive(self, label: Ids) -> None:
         """State s > 0."""
-        for i in np.unique(label).tolist():
-            self.gauges.require_positive(i, self.index)
+        self.gauges.require_positive(label, self.index)
 
     def unshifted(self, label: Ids) -> None:
         """State σ = 0."""
-        for i in np.unique(label).tolist():
-            self.gauges.forbid_shift(i, self.index)
+        self.gauges.forbid_shift(label, self.index)
 
     def same_scale(self, first: Ids, second: Ids) -> None:
         """State equal scales, element by element after broadcasting."""
-        for i, j in _pairs(first, second):
-            self.gauges.relate_scales(i, j, 1.0, self.index)
+        self.gauges.relate_scales(*_pairs(first, second), 1.0, self.index)
 
     def same(self, first: Ids, second: Ids) -> None:
         """State equal gauges, element by element after broadcasting."""
-        for i, j in _pairs(first, second):
-            self.gauges.relate_scales(i, j, 1.0, self.index)
-            self.gauges.relate_shifts([(1.0, i), (-1.0, j)], 0.0, self.index)
+        left, right = _pairs(first, second)
+        self.gauges.relate_scales(left, right, 1.0, self.index)
+        self.gauges.relate_shifts([(1.0, left), (-1.0, right)], 0.0, self.index)
 
     def uniform(self, label: Ids, axes: Iterable[int]) -> Ids:
         """Make the gauge the same along ``axes``; return the label with extent 1 there."""
@@ -235,8 +232,9 @@ class Site:
         self.network.pointwise.append(pointwise)
 
 
-def _pairs(first: Ids, second: Ids) -> list[tuple[int, int]]:
-    """Return each pair of different variables that broadcasting brings together, once."""
-    left, right = np.broadcast_arrays(first, second)
-    pairs = np.unique(np.stack([left.ravel(), right.ravel()]), axis=1)
-    return [(i, j) for i, j in pairs.T.tolist() if i != j]
+def _pairs(first: Ids, second: Ids) -> tuple[Ids, Ids]:
+    """Return each pair of different variables that broadcasting brings together, once, as two columns."""
+    left, right = (side.ravel() for side in np.broadcast_arrays(first, second))
+    _, where = np.unique(left * (int(right.max(initial=0)) + 1) + right, return_index=True)
+    where = where[left[where] != right[where]]
+    return left[where], right[where]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnfold.folding.affine import Affine, Array
-from bnfold.folding.forms import Linear, Pointwise
+from bnfold.folding.forms import Linear, Pointwise, part_of
 from bnfold.folding.gauges import Ids
 
 
@@ -22,11 +22,11 @@ class Solution:
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
 
-    def kernel(self, linear: Linear) -> Array:
-        """Return W' = s_out·W/s_in; the operator's gain applies to it as it did to W."""
-        kernel = linear.kernel()
-        kernel *= self.scale[linear.targets]
-        kernel /= self.scale[linear.sources]
+    def kernel(self, linear: Linear, part: slice = slice(None)) -> Array:
+        """Return W' = s_out·W/s_in, a part along the first axis; the operator's gain applies to it as it did to W."""
+        kernel = linear.kernel(part)
+        kernel *= self.scale[part_of(linear.targets, part)]
+        kernel /= self.scale[part_of(linear.sources, part)]
         return kernel
 
     def bias(self, linear: Linear) -> tuple[Array, Array | None]:

@@ -1,6 +1,5 @@
 """Finds the affine maps that can go together, and the gauges under which they do."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -8,8 +7,8 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.affine import Affine
+from bnfold.folding.contradiction import Contradiction
 from bnfold.folding.forms import Linear, Normalization, Pointwise
-from bnfold.folding.gauges import Contradiction
 from bnfold.folding.labels import with_rank
 from bnfold.folding.network import Network
 from bnfold.folding.precision import overstrained_roots
@@ -90,9 +89,10 @@ class _Attempt:
         if isinstance(live, Refusal):
             return live
         try:
-            for i, j, a, b in zip(*live.factors(), strict=True):
-                self.gauges.relate_scales(i, j, a, cause)
-                self.gauges.relate_shifts([(a, i), (-1.0, j)], b, cause)
+            self.gauges.relate_scales(live.sources, live.targets, live.affine.scale, cause)
+            self.gauges.relate_shifts(
+                [(live.affine.scale, live.sources), (-1.0, live.targets)], live.affine.offset, cause
+            )
         except Contradiction as contradiction:
             self.gauges.rollback(mark)
             return refusal_of(contradiction, self.network, pointwise.node)
@@ -168,11 +168,15 @@ def _blamed(attempt: _Attempt, overstrained: Mapping[int, ir.Node]) -> dict[Poin
     """Return, for every node whose constants do not fit, the most extreme removal that bears on them."""
     worst: dict[ir.Node, tuple[float, Pointwise]] = {}
     for pointwise in attempt.removed:
-        for i, _, a, b in zip(*pointwise.factors(), strict=True):
-            node = overstrained.get(attempt.gauges.root(i)[0])
-            extremity = (abs(math.log(abs(a))) if a else math.inf) + math.log1p(abs(b))
-            if node is not None and (node not in worst or extremity > worst[node][0]):
-                worst[node] = (extremity, pointwise)
+        arrays = np.broadcast_arrays(pointwise.sources, pointwise.affine.scale, pointwise.affine.offset)
+        sources, scale, offset = (array.ravel() for array in arrays)
+        with np.errstate(divide="ignore"):
+            extremity = np.abs(np.log(np.abs(scale))) + np.log1p(np.abs(offset))
+        roots, _ = attempt.gauges.roots(sources)
+        for i in np.flatnonzero(np.isin(roots, list(overstrained))).tolist():
+            node = overstrained[int(roots[i])]
+            if node not in worst or extremity[i] > worst[node][0]:
+                worst[node] = (float(extremity[i]), pointwise)
     if not worst:  # what does not fit came as a shift, across maps that stay: from any of those that shift
         node = next(iter(overstrained.values()))
         shifting = [pointwise for pointwise in attempt.removed if pointwise.affine.offset.any()] or attempt.removed

@@ -1,13 +1,17 @@
 """The algebra: scale classes with factors and signs, shift equations, and taking everything back."""
 
-from collections.abc import Callable
+import copy
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnfold.folding.gauges import IDENTITY, NO_CAUSE, Contradiction, Gauges, Obstacle
+from bnfold.folding.contradiction import NO_CAUSE, Contradiction, Obstacle
+from bnfold.folding.gauges import IDENTITY, Gauges
 
 COUNT = 6
 """Variables beside the identity: few, so that random statements meet."""
@@ -80,10 +84,30 @@ def observed(gauges: Gauges) -> dict[int, object]:
     """Return all that a caller can see: classes, factors within them, signs, shifts."""
     seen: dict[int, object] = {}
     for i in range(len(gauges)):
-        root, factor = gauges.root(i)
-        expression = gauges._resolve(i)
-        seen[i] = (root, factor, gauges.sign(root), expression.constant, expression.terms)
+        root, factor = root_of(gauges, i)
+        seen[i] = (root, factor, int(gauges.signs(np.array(root))), solution(gauges, i))
     return seen
+
+
+def root_of(gauges: Gauges, i: int) -> tuple[int, float]:
+    """Return the representative of one variable's class, and the variable's factor."""
+    root, factor = gauges.roots(np.array([i]))
+    return int(root[0]), float(factor[0])
+
+
+def shift(gauges: Gauges, i: int) -> float:
+    """Return one shift."""
+    return float(gauges.shifts(np.array([i]))[0])
+
+
+def solution(gauges: Gauges, i: int) -> object:
+    """Return what one shift was solved for."""
+    ids, equations = np.array([i]), gauges._shifts
+    equations._resolve(ids)
+    if not equations._eliminated[i]:
+        return "free"
+    _, variables, coefficients = equations._terms(ids)
+    return float(equations._constant[i]), variables.tolist(), coefficients.tolist()
 
 
 def state(gauges: Gauges, statements: list[Statement]) -> int:
@@ -108,13 +132,11 @@ def test_true_statements_never_contradict(data: st.DataObject) -> None:
         statement(gauges, cause)
     for i in range(COUNT + 1):
         for j in range(COUNT + 1):
-            (root_i, factor_i), (root_j, factor_j) = gauges.root(i), gauges.root(j)
+            (root_i, factor_i), (root_j, factor_j) = root_of(gauges, i), root_of(gauges, j)
             if root_i == root_j:
                 assert factor_i / factor_j == pytest.approx(truth.ratio(i, j), rel=1e-12)
-        root, factor = gauges.root(i)
-        sign = gauges.sign(root)
-        if sign is not None:
-            assert sign * factor * truth.scales[i] > 0
+        root, factor = root_of(gauges, i)
+        assert int(gauges.signs(np.array(root))) * factor * truth.scales[i] >= 0
 
 
 @given(st.data())
@@ -129,7 +151,7 @@ def test_shifts_solve_every_equation_stated(data: st.DataObject) -> None:
         gauges.relate_shifts(terms, constant, cause)
         equations.append((terms, constant))
     for terms, constant in equations:
-        total = sum(coefficient * gauges.shift(i) for coefficient, i in terms)
+        total = sum(coefficient * shift(gauges, i) for coefficient, i in terms)
         # Eight eliminations by pivots of a thousandth at most, of numbers below a hundred.
         assert total == pytest.approx(constant, rel=0, abs=1e-9)
 
@@ -143,7 +165,7 @@ def test_a_false_statement_is_refused(data: st.DataObject) -> None:
     for cause, statement in enumerate(statements):
         statement(gauges, cause)
     i, j = data.draw(variables), data.draw(variables)
-    if gauges.root(i)[0] == gauges.root(j)[0]:
+    if root_of(gauges, i)[0] == root_of(gauges, j)[0]:
         with pytest.raises(Contradiction, match="scale") as caught:
             gauges.relate_scales(i, j, 1.5 * truth.ratio(i, j), len(statements))
         assert caught.value.obstacle is Obstacle.SCALE
@@ -174,7 +196,7 @@ def test_what_cancels_but_for_rounding_has_cancelled(equations: list[tuple[list[
     with pytest.raises(Contradiction, match="shift"):  # noqa: PT012  (any of the equations may be the one refused)
         for cause, (terms, constant) in enumerate(equations):
             gauges.relate_shifts(terms, constant, cause)
-    assert max(abs(gauges.shift(i)) for i in range(len(gauges))) < 1e6
+    assert max(abs(shift(gauges, i)) for i in range(len(gauges))) < 1e6
 
 
 @given(st.lists(any_statements(), max_size=10), st.lists(any_statements(), max_size=10))
@@ -216,7 +238,7 @@ def test_nested_rollbacks(statements: list[Statement]) -> None:
 def test_the_identity_is_known() -> None:
     """Variable 0 has s = 1 and σ = 0, and says that it holds by definition."""
     gauges = fresh()
-    assert gauges.shift(IDENTITY) == 0.0
+    assert shift(gauges, IDENTITY) == 0.0
     gauges.relate_scales(1, IDENTITY, -2.0, 7)
     with pytest.raises(Contradiction, match="sign") as caught:
         gauges.require_positive(1, 8)
@@ -229,7 +251,7 @@ def test_factors_multiply_along_a_chain() -> None:
     gauges = fresh()
     gauges.relate_scales(1, 2, 2.0, 0)
     gauges.relate_scales(3, 2, -1 / 3, 1)
-    (root, first), (other, third) = gauges.root(1), gauges.root(3)
+    (root, first), (other, third) = root_of(gauges, 1), root_of(gauges, 3)
     assert root == other
     assert first / third == pytest.approx(-6.0)
 
@@ -271,7 +293,7 @@ def test_a_small_coefficient_is_no_pivot() -> None:
     """1e-8·σ_1 + σ_2 = 1 is solved for σ_2."""
     gauges = fresh()
     gauges.relate_shifts([(1e-8, 1), (1.0, 2)], 1.0, 0)
-    assert (gauges.shift(1), gauges.shift(2)) == (0.0, 1.0)
+    assert (shift(gauges, 1), shift(gauges, 2)) == (0.0, 1.0)
 
 
 def test_a_variable_that_cancels_says_nothing() -> None:
@@ -279,6 +301,78 @@ def test_a_variable_that_cancels_says_nothing() -> None:
     gauges = fresh()
     gauges.relate_shifts([(1.0, 1), (-1.0, 1)], 0.0, 0)
     gauges.relate_shifts([(1.0, 1)], 5.0, 1)
-    assert gauges.shift(1) == 5.0
+    assert shift(gauges, 1) == 5.0
     with pytest.raises(Contradiction, match="shift"):
         gauges.relate_shifts([(1.0, 2), (-1.0, 2)], 1.0, 2)
+
+
+# Many at a time
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> list[int]:
+    """Draw as many variables as the other vectors of a statement have."""
+    return draw(st.lists(variables, min_size=4, max_size=4))
+
+
+@given(st.data())
+def test_many_scales_at_a_time_are_the_same_as_one_by_one(data: st.DataObject) -> None:
+    """Pairs that meet in one statement give the classes, factors and signs of one pair after another, or contradict."""
+    truth, together, apart = data.draw(truths()), fresh(), fresh()
+    for cause in range(data.draw(st.integers(1, 4))):
+        i, j = data.draw(vectors()), data.draw(vectors())
+        ratio = [truth.ratio(*pair) for pair in zip(i, j, strict=True)]
+        ratio[0] *= data.draw(st.sampled_from([1.0, 1.0, 1.0, -1.0]))
+        refused = refuses(together.relate_scales, [(i, j, ratio, cause)])
+        assert refused == refuses(apart.relate_scales, [(*pair, cause) for pair in zip(i, j, ratio, strict=True)])
+        signed = [(data.draw(variables), cause)]
+        refused = refused or refuses(together.require_positive, signed)
+        assert refused or not refuses(apart.require_positive, signed)
+        if refused:
+            return
+    for i in range(COUNT + 1):
+        assert sign_of(together, i) == sign_of(apart, i)
+        for j in range(COUNT + 1):
+            ratios = [ratio_of(gauges, i, j) for gauges in (together, apart)]
+            assert ratios[0] == pytest.approx(ratios[1], nan_ok=True)
+
+
+def sign_of(gauges: Gauges, i: int) -> float:
+    """Return the sign that a scale must have, 0 where either will do."""
+    root, factor = root_of(gauges, i)
+    return float(gauges.signs(np.array(root)) * np.sign(factor))
+
+
+def ratio_of(gauges: Gauges, i: int, j: int) -> float:
+    """Return s_i / s_j, NaN where the two are in different classes."""
+    (root_i, factor_i), (root_j, factor_j) = root_of(gauges, i), root_of(gauges, j)
+    return factor_i / factor_j if root_i == root_j else math.nan
+
+
+@given(st.data())
+def test_many_shifts_at_a_time_are_the_same_as_one_by_one(data: st.DataObject) -> None:
+    """Equations that meet in one statement determine the same shifts, at the same values, or contradict alike."""
+    together, apart = fresh(), fresh()
+    for cause in range(data.draw(st.integers(1, 4))):
+        columns = [(data.draw(factors), data.draw(vectors())) for _ in range(data.draw(st.integers(1, 3)))]
+        constants = data.draw(st.lists(st.integers(-2, 2), min_size=4, max_size=4))
+        rows = [([(factor, ids[row]) for factor, ids in columns], constants[row], cause) for row in range(4)]
+        refused = refuses(together.relate_shifts, [(columns, constants, cause)])
+        assert refused == refuses(apart.relate_shifts, rows)
+        if refused:
+            return
+    for i in range(COUNT + 1):
+        for value in (shift(apart, i), shift(together, i) + 1.0):
+            probe = [([(1.0, i)], value, 9)]
+            both = [refuses(copy.deepcopy(gauges).relate_shifts, probe) for gauges in (together, apart)]
+            assert both[0] == both[1]
+
+
+def refuses(state_it: Callable[..., None], statements: Iterable[tuple[object, ...]]) -> bool:
+    """Make statements until one contradicts; return whether one does."""
+    try:
+        for statement in statements:
+            state_it(*statement)
+    except Contradiction:
+        return True
+    return False

@@ -135,9 +135,9 @@ def _linear_combination(site: Site, signs: Sequence[float]) -> None:
     result = site.fresh(int(np.prod(shape))).reshape(shape)
     for label in operands:
         site.same_scale(result, label)
-    columns = zip(result.ravel().tolist(), *(np.broadcast_to(x, shape).ravel().tolist() for x in operands), strict=True)
-    for z, *ids in columns:
-        site.gauges.relate_shifts([(-1.0, z), *zip(signs, ids, strict=True)], 0.0, site.index)
+    # The operand that came last is solved for: along a residual stream no solution gets longer then.
+    terms = sorted(zip(signs, operands, strict=True), key=lambda term: -int(term[1].max()))
+    site.gauges.relate_shifts([*terms, (-1.0, result)], 0.0, site.index)
     site.emit(result)
 
 
@@ -189,8 +189,7 @@ def _shift_by_factor(site: Site, x: Ids, y: Ids, scale: Array | None) -> None:
         site.unshifted(x)
         site.unshifted(y)
         return
-    for j, i, a in zip(*(array.ravel().tolist() for array in np.broadcast_arrays(y, x, scale)), strict=True):
-        site.gauges.relate_shifts([(1.0, j), (-a, i)], 0.0, site.index)
+    site.gauges.relate_shifts([(1.0, y), (-scale, x)], 0.0, site.index)
 
 
 def _enlarges(site: Site, slot: int) -> bool:
