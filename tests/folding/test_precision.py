@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnfold.folding.precision import misfits, rounded
+from bnfold.folding.precision import misfits
+from bnfold.graph.rounding import rounded
 
 TYPES = [ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE]
 

@@ -4,34 +4,47 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from bnfold.folding.plan import Objective
 from bnfold.folding.rules import RULES
 from tests.folding.checker import fold_checked
 from tests.folding.steps import STEPS, STRANGERS
-from tests.folding.strategies import Case, programs
+from tests.folding.strategies import OPSETS, Case, programs
 
 QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 """The machine may be loaded, and a graph takes many draws: neither is a finding."""
 
 
-def check(case: Case) -> None:
+def check(case: Case, objective: Objective = Objective.LATENCY) -> None:
     """Fold one graph and compare."""
     with np.errstate(all="ignore"):
-        fold_checked(case.model, case.inputs)
+        fold_checked(case.model, case.inputs, objective=objective)
 
 
-@given(programs(STEPS | STRANGERS))
-@settings(QUIET, max_examples=300)
-def test_random_graphs(case: Case) -> None:
+@pytest.mark.parametrize("objective", Objective)
+@pytest.mark.parametrize("opset", OPSETS)
+def test_random_graphs(opset: int, objective: Objective) -> None:
     """Any graph of these operators folds to an equal one, with a true report and nothing left to fold."""
-    check(case)
+
+    @given(programs(STEPS | STRANGERS, opsets=[opset]))
+    @settings(QUIET, max_examples=250)  # 2,000 in all
+    def run(case: Case) -> None:
+        check(case, objective)
+
+    run()
 
 
-@given(programs(STEPS, longest=14))
-@settings(QUIET, max_examples=10_000)
+@pytest.mark.parametrize("objective", Objective)
+@pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.slow
-def test_many_random_graphs(case: Case) -> None:
+def test_many_random_graphs(opset: int, objective: Objective) -> None:
     """The same over longer graphs and many more of them."""
-    check(case)
+
+    @given(programs(STEPS | STRANGERS, opsets=[opset], longest=14))
+    @settings(QUIET, max_examples=12_500)  # 100,000 in all
+    def run(case: Case) -> None:
+        check(case, objective)
+
+    run()
 
 
 @pytest.mark.parametrize("operator", sorted(STEPS))

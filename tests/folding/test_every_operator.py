@@ -1,0 +1,137 @@
+"""Every operator of the table by itself: what it lets through, and that its channels keep their order."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from bnfold.folding import Objective
+from bnfold.folding.rules import RULES
+from bnfold.verify.oracle import Oracle
+from tests.folding.builder import Builder, Tensor
+from tests.folding.checker import fold_checked
+
+C = 4
+"""Channels of the input, which is (2, C, 4, 4)."""
+
+Middle = Callable[[Builder, str], str]
+
+
+def _resize(b: Builder, x: str) -> str:
+    scales = b.stored([1.0, 1.0, 2.0, 2.0], dtype=np.float32)
+    return b("Resize", x, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric")
+
+
+MIDDLES: MappingProxyType[str, Middle] = MappingProxyType(
+    {
+        "Conv": lambda b, x: b.conv(x, C, C, 1, 1),
+        "ConvTranspose": lambda b, x: b("ConvTranspose", x, b.normal(C, 3, 2, 2)),
+        "Gemm": lambda b, x: b("Gemm", b("Flatten", x), b.normal(C * 16, 6)),
+        "MatMul": lambda b, x: b("MatMul", x, b.normal(4, 5)),
+        "BatchNormalization": lambda b, x: b.batch_norm(x, C),
+        "Add": lambda b, x: b("Add", b.conv(x, C, C, 1, 1), b.conv(x, C, C, 1, 1)),
+        "Sub": lambda b, x: b("Sub", b.conv(x, C, C, 1, 1), b.conv(x, C, C, 1, 1)),
+        "Mul": lambda b, x: b("Mul", x, b("Sigmoid", b("GlobalAveragePool", "x"))),
+        "Div": lambda b, x: b("Div", x, b.positive(C, 1, 1)),
+        "Sum": lambda b, x: b("Sum", b.conv(x, C, C, 1, 1), b.conv(x, C, C, 1, 1), x),
+        "Relu": lambda b, x: b("Relu", x),
+        "LeakyRelu": lambda b, x: b("LeakyRelu", x, alpha=0.25),
+        "PRelu": lambda b, x: b("PRelu", x, b.positive(C, 1, 1)),
+        "Clip": lambda b, x: b("Clip", x, b.stored(0.0)),
+        "MaxPool": lambda b, x: b("MaxPool", x, kernel_shape=[2, 2]),
+        "GlobalMaxPool": lambda b, x: b("GlobalMaxPool", x),
+        "AveragePool": lambda b, x: b("AveragePool", x, kernel_shape=[2, 2]),
+        "GlobalAveragePool": lambda b, x: b("GlobalAveragePool", x),
+        "ReduceMean": lambda b, x: b("ReduceMean", x, axes=[2, 3]),
+        "ReduceMax": lambda b, x: b("ReduceMax", x, axes=[2, 3]),
+        "ReduceMin": lambda b, x: b("ReduceMin", x, axes=[2, 3]),
+        "ReduceSum": lambda b, x: b("ReduceSum", x, b.integers(2, 3)),
+        "Shape": lambda b, x: b("Expand", x, b("Shape", x)),
+        "Size": lambda b, x: b("Reshape", x, b("Reshape", b("Size", x), b.integers(1))),
+        "Identity": lambda b, x: b("Identity", x),
+        "Dropout": lambda b, x: b("Dropout", x),
+        "Reshape": lambda b, x: b("Reshape", x, b.integers(2, C, 2, 8)),
+        "Flatten": lambda b, x: b("Flatten", x),
+        "Squeeze": lambda b, x: b("Squeeze", b("Unsqueeze", x, b.integers(2)), b.integers(2)),
+        "Unsqueeze": lambda b, x: b("Unsqueeze", x, b.integers(1)),
+        "Transpose": lambda b, x: b("Transpose", x, perm=[2, 0, 3, 1]),
+        "Expand": lambda b, x: b("Expand", x, b.integers(3, 1, C, 4, 4)),
+        "Tile": lambda b, x: b("Tile", x, b.integers(1, 2, 1, 3)),
+        "Concat": lambda b, x: b("Concat", x, b.conv(x, C, 2, 1, 1), axis=1),
+        "Split": lambda b, x: b("Split", x, b.integers(1, 3), axis=1, outputs=2),
+        "Slice": lambda b, x: b("Slice", x, b.integers(3), b.integers(0), b.integers(1), b.integers(-1)),
+        "Gather": lambda b, x: b("Gather", x, b.integers(2, 0, 3, 2), axis=1),
+        "Pad": lambda b, x: b("Pad", x, b.integers(0, 0, 1, 0, 0, 0, 1, 2), mode="reflect"),
+        "DepthToSpace": lambda b, x: b("DepthToSpace", x, blocksize=2),
+        "SpaceToDepth": lambda b, x: b("SpaceToDepth", x, blocksize=2),
+        "Resize": _resize,
+    }
+)
+"""Operator → a use of it on (2, C, 4, 4)."""
+
+REPEATING = {"Flatten", "Gather", "SpaceToDepth", "Tile"}
+"""Operators that give several positions of an axis one gauge."""
+
+
+def test_every_operator_is_here() -> None:
+    """An operator that gets a rule gets a line above; Upsample, which newer opsets lack, has a test of its own."""
+    assert set(MIDDLES) == set(RULES) - {"Upsample"}
+
+
+@pytest.mark.parametrize("operator", MIDDLES)
+def test_a_scale_passes(operator: str) -> None:
+    """x → BN → operator → Mul, of which BN doubles and Mul halves: both go, the operator lets a scale through."""
+    b = Builder()
+    double = {"gamma": np.full(C, 2.0), "beta": np.zeros(C), "mean": np.zeros(C), "variance": np.full(C, 0.75)}
+    y = MIDDLES[operator](b, b.batch_norm(b.input(2, C, 4, 4), C, **double, name="double"))
+    model = b.model(b("Mul", y, b.stored(0.5), name="halve"))
+    folded = fold_checked(model, objective=Objective.NO_BN)
+    left = {node.name for node in folded.model.graph} & {"double", "halve"}
+    assert left == ({"halve"} if operator == "Div" else set())  # of Div and Mul one stays, and takes up the other
+
+
+@pytest.mark.parametrize("operator", sorted(set(MIDDLES) - {"Shape", "Size"}))
+def test_channels_keep_their_order(operator: str) -> None:
+    """Factors along some axis of the result are taken up by the Conv in front: each by the channel that it is for."""
+    taken_up = 0
+    for axis in range(4):
+        b = Builder()
+        y = MIDDLES[operator](b, b.conv(b.input(2, C, 4, 4), C, C, 1, 1))
+        factors = _factors(operator, dims_of(b, y), axis)
+        folded = fold_checked(b.model(b("Mul", y, b.stored(factors), name="factors")))
+        taken_up += all(node.name != "factors" for node in folded.model.graph)
+    assert taken_up
+
+
+def _factors(operator: str, dims: list[int], axis: int) -> Tensor:
+    """Return factors along an axis; for operators that repeat, what they make of one for each channel."""
+    if operator not in REPEATING:
+        shape = [extent if position == axis else 1 for position, extent in enumerate(dims)]
+        return np.random.default_rng(axis).uniform(0.5, 2.0, shape)
+    b = Builder()
+    model = b.model(MIDDLES[operator](b, b.input(2, C, 4, 4)))
+    channels = np.array([0.5, 0.75, 1.5, 2.0]).reshape(1, C, 1, 1)
+    (factors,) = Oracle(model).run({"x": np.broadcast_to(channels, (2, C, 4, 4))}).values()
+    for constant in (axis for axis in range(factors.ndim) if (factors == factors.take([0], axis=axis)).all()):
+        factors = factors.take([0], axis=constant)
+    return factors
+
+
+def dims_of(b: Builder, y: str) -> list[int]:
+    """Return the extents of a value."""
+    return [dim.dim_value for dim in b.proto(y).graph.output[0].type.tensor_type.shape.dim]
+
+
+@pytest.mark.parametrize("operator", sorted(set(MIDDLES) - {"Shape", "Size"}))
+@pytest.mark.parametrize("objective", Objective)
+def test_what_is_normalized_before_and_behind(operator: str, objective: Objective) -> None:
+    """Normalizations with shifts, scales of both signs and zeros on both sides: right, whatever goes or stays."""
+    for seed in range(4):
+        b = Builder(seed=seed)
+        gamma = b.generator.choice([-1.0, 0.0, 0.5, 1.5], C, p=[0.2, 0.1, 0.35, 0.35]) if seed else None
+        x = b.batch_norm(b.conv(b.input(2, C, 4, 4), C, C, 1, 1), C, gamma=gamma)
+        y = MIDDLES[operator](b, x if seed % 2 else b.batch_norm("x", C))
+        normal = b.batch_norm(y, dims_of(b, y)[1])
+        b.drop_dead([normal])
+        fold_checked(b.model(normal), objective=objective)
