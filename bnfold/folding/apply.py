@@ -8,9 +8,9 @@ import onnx_ir as ir
 from bnfold.folding.affine import Array
 from bnfold.folding.forms import Linear, Pointwise, Threshold
 from bnfold.folding.plan import Plan
-from bnfold.folding.precision import rounded
 from bnfold.folding.solution import Solution
 from bnfold.graph.constants import Constants
+from bnfold.graph.rounding import rounded
 
 _PART = 2**17
 """Elements that are rewritten at a time: as many float64 as a core's cache holds."""

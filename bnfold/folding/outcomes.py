@@ -15,7 +15,7 @@ from bnfold.folding.solve import Removals
 def outcomes(network: Network, removals: Removals) -> Iterator[tuple[ir.Node, Outcome]]:
     """Yield each BatchNormalization with its outcome, in graph order, those inside subgraphs included."""
     by_node = {pointwise.node: pointwise for pointwise in network.pointwise}
-    weights = _Weights(network, removals)
+    weights = _Weights(removals)
     for node in network.facts.model.graph.all_nodes():
         if node.op_type != "BatchNormalization":
             continue
@@ -40,8 +40,8 @@ def _opaque(network: Network, node: ir.Node) -> Refusal:
 class _Weights:
     """The constants that change with the gauges, found by the gauge variables that they change with."""
 
-    def __init__(self, network: Network, removals: Removals) -> None:
-        self.gauges = network.gauges
+    def __init__(self, removals: Removals) -> None:
+        self.classes = removals.classes
         self.names: list[str] = []
         owners, variables = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
         for value, ids in _changed(removals):
@@ -50,13 +50,13 @@ class _Weights:
             self.names.append(value.name or "")
         owner, variable = np.concatenate(owners), np.concatenate(variables)
         self.by_variable = _Index(variable, owner)
-        self.by_class = _Index(self.gauges.roots(variable)[0], owner)
+        self.by_class = _Index(self.classes[variable], owner)
 
     def of(self, ids: Ids) -> tuple[str, ...]:
         """Return the names of those that read or write these variables; where none does, of those in their classes."""
         owners = self.by_variable.of(ids)
         if not owners.size:
-            owners = self.by_class.of(self.gauges.roots(ids)[0])
+            owners = self.by_class.of(self.classes[ids])
         return tuple(dict.fromkeys(self.names[owner] for owner in owners.tolist()))
 
 

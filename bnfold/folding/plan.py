@@ -7,12 +7,13 @@
    one does not fit, the maps that it depends on are kept, and step 2 is done again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import onnx_ir as ir
 
+from bnfold.folding.costs import COSTS, Costs, fastest
 from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
 from bnfold.folding.network import Facts, Network, Opaque
 from bnfold.folding.outcomes import outcomes
@@ -53,30 +54,47 @@ class Objective(StrEnum):
     """What a fold is for."""
 
     LATENCY = "latency"
-    """Take every removal that costs nothing at run time."""
+    """Take what makes the graph faster: every removal that is free, and what has a price where it is worth it."""
 
     NO_BN = "no-bn"
-    """Take every removal there is, at the price of a maximum in place of a Relu or of a constant added to a border."""
+    """Take every removal there is, also at the price of a maximum in place of a Relu, or of a constant at a border."""
 
 
 PRICED = frozenset({"Clip", "Conv", "Relu"})
 """Operators whose rules know a form that carries more, at a cost at run time."""
 
 
-def make_plan(model: ir.Model, objective: Objective = Objective.LATENCY) -> Plan:
+Limit = Callable[[Network], None]
+"""States what an edit of the graph must not do, beyond what the operators can carry; the gauge (1, 0) must satisfy it."""
+
+
+def make_plan(
+    model: ir.Model,
+    objective: Objective = Objective.LATENCY,
+    *,
+    costs: Costs | None = COSTS["cpu"],
+    limits: Sequence[Limit] = (),
+) -> Plan:
     """Plan the fold of a model; the model is only read.
 
-    Forms at a price are let in only around the normalizations that free rules leave, and only if fewer are left then.
+    Free rules come first. What they leave is tried again with forms at a price around it; whether what these let in is
+    taken is for the objective to say.
+
+    Args:
+        model: the graph.
+        objective: what the fold is for.
+        costs: what passes cost where the model will run, for ``LATENCY``; None takes nothing that has a price.
+        limits: what else the plan has to respect.
 
     Raises:
         InputError: a weight or a normalization's parameter is not finite, or does not fit its input.
     """
     objective = Objective(objective)  # a plain string would compare unequal to every member, silently
     facts = Facts(model)
-    network = state_rules(Network(facts))
+    network = _limited(Network(facts), limits)
     removals = solve(network)
-    if objective is Objective.NO_BN:
-        network, removals = _at_a_price(network, removals)
+    if removals.refused:
+        network, removals = _beyond_free(network, removals, objective, costs, limits)
     return Plan(
         solution=removals.solution,
         linears=tuple(removals.linears.values()),
@@ -88,7 +106,17 @@ def make_plan(model: ir.Model, objective: Objective = Objective.LATENCY) -> Plan
     )
 
 
-def _at_a_price(network: Network, removals: Removals) -> tuple[Network, Removals]:
+def _beyond_free(
+    network: Network, removals: Removals, objective: Objective, costs: Costs | None, limits: Sequence[Limit]
+) -> tuple[Network, Removals]:
+    """Return what the objective prefers where free rules, normalizations first, do not remove all."""
+    at_a_price = _at_a_price(network, removals, limits)
+    if objective is Objective.NO_BN:
+        return at_a_price
+    return fastest([(network, removals), (network, solve(network, normalizations_first=False)), at_a_price], costs)
+
+
+def _at_a_price(network: Network, removals: Removals, limits: Sequence[Limit]) -> tuple[Network, Removals]:
     """Solve again with forms at a price around what was refused, until that lets in no more; return the best found."""
     best = network, removals
     while True:
@@ -96,7 +124,7 @@ def _at_a_price(network: Network, removals: Removals) -> tuple[Network, Removals
         priced = {node for node in blockers if node.op_type in PRICED}.union(network.priced)
         if len(priced) == len(network.priced):
             return best
-        network = state_rules(Network(network.facts, priced))
+        network = _limited(Network(network.facts, priced), limits)
         removals = solve(network)
         if _merit(removals) > _merit(best[1]):
             best = network, removals
@@ -105,6 +133,14 @@ def _at_a_price(network: Network, removals: Removals) -> tuple[Network, Removals
 def _merit(removals: Removals) -> tuple[int, int]:
     """Return how many normalizations go, and how many maps in all."""
     return sum(isinstance(pointwise, Normalization) for pointwise in removals.removed), len(removals.removed)
+
+
+def _limited(network: Network, limits: Sequence[Limit]) -> Network:
+    """Let the rules state what operators carry, and then the limits what else holds; return the network."""
+    state_rules(network)
+    for limit in limits:
+        limit(network)
+    return network
 
 
 def state_rules(network: Network) -> Network:

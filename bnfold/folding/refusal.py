@@ -1,6 +1,6 @@
 """Why an affine map stays: a reason for machines, a witness, and words that a user can act on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -58,7 +58,9 @@ def refusal_of(contradiction: Contradiction, network: Network, node: ir.Node) ->
     nodes, causes = network.facts.nodes, contradiction.causes
     blockers = tuple(nodes[cause] for cause in causes if NO_CAUSE < cause < len(nodes) and nodes[cause] is not node)
     # Operators before normalizations: what another removal asks for is the lesser part of the story.
-    names = [_describe(blocker) for blocker in sorted(blockers, key=lambda n: n.op_type == "BatchNormalization")[:2]]
+    names = [
+        _describe(blocker, network) for blocker in sorted(blockers, key=lambda n: n.op_type == "BatchNormalization")[:2]
+    ]
     if len(nodes) in causes:
         names.append("an output of the graph")
     witness = "; ".join(names) or "the inputs of the graph"
@@ -73,7 +75,16 @@ def range_refusal(node: ir.Node) -> Refusal:
     return Refusal(Reason.WEIGHT_RANGE, witness, detail)
 
 
-def _describe(node: ir.Node) -> str:
+def slower_refusal(refusal: Refusal, ratio: float) -> Refusal:
+    """Say that a map could go although free rules refuse it, but that the graph would run slower then."""
+    detail = (
+        f"what could take its place at {refusal.witness} is slower: by the cost model passes over activations would "
+        f"take {ratio:.2f} times as long; --objective no-bn removes it"
+    )
+    return replace(refusal, reason=Reason.SLOWER, detail=detail)
+
+
+def _describe(node: ir.Node, network: Network) -> str:
     name = node.name or node.outputs[0].name
-    why = _WHY.get(node.op_type)
+    why = "its weight is shared and stays one value" if node in network.tied else _WHY.get(node.op_type)
     return f"{node.op_type} {name}" + (f" ({why})" if why else "")

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     SIGN_FIXED = "sign-fixed"
     SHIFT_FIXED = "shift-fixed"
     WEIGHT_RANGE = "weight-range"
+    SLOWER = "slower"
+    NOT_WRITABLE = "cannot-be-written-back"
 
 
 @dataclass(frozen=True)

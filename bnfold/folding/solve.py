@@ -9,6 +9,7 @@ import onnx_ir as ir
 from bnfold.folding.affine import Affine
 from bnfold.folding.contradiction import Contradiction
 from bnfold.folding.forms import Linear, Normalization, Pointwise
+from bnfold.folding.gauges import Ids
 from bnfold.folding.labels import with_rank
 from bnfold.folding.network import Network
 from bnfold.folding.precision import overstrained_roots
@@ -31,6 +32,7 @@ class Removals:
         refused: why a map that could have gone stays.
         linears: the linear operators by node, with channels silenced where a removal needs it.
         solution: the gauges.
+        classes: the representative of every variable's scale class.
     """
 
     removed: tuple[Pointwise, ...]
@@ -38,24 +40,35 @@ class Removals:
     refused: Mapping[Pointwise, Refusal]
     linears: Mapping[ir.Node, Linear]
     solution: Solution
+    classes: Ids
 
 
-def solve(network: Network) -> Removals:
-    """Try all removals; then again without those whose weights would not fit their type, until all fit."""
-    start, refused = network.gauges.checkpoint(), dict[Pointwise, Refusal]()
+def solve(network: Network, *, normalizations_first: bool = True) -> Removals:
+    """Try all removals; then again without those whose weights would not fit their type, until all fit.
+
+    The network's gauges are in the end what they were.
+
+    Args:
+        network: a graph of which every rule has stated what its operator carries.
+        normalizations_first: which maps are tried first, since what is removed early can stand in the way of what comes
+            later: normalizations, or arithmetic with constants.
+    """
+    start, refused = network.gauges.checkpoint(), dict(network.withheld)
     while True:
-        attempt = _Attempt(network, refused)
+        attempt = _Attempt(network, refused, normalizations_first=normalizations_first)
         solution, overstrained = _choose(attempt)
-        if not overstrained:
-            return Removals(attempt.removed, attempt.kept, attempt.refused, attempt.linears, solution)
-        refused |= _blamed(attempt, overstrained)
+        if overstrained:
+            refused |= _blamed(attempt, overstrained)
+        classes, _ = network.gauges.roots(np.arange(len(network.gauges)))
         network.gauges.rollback(start)
+        if not overstrained:
+            return Removals(attempt.removed, attempt.kept, attempt.refused, attempt.linears, solution, classes)
 
 
 class _Attempt:
     """One attempt at all removals: what it removed, what it refused, and the linear operators as they would be then."""
 
-    def __init__(self, network: Network, refused: Mapping[Pointwise, Refusal]) -> None:
+    def __init__(self, network: Network, refused: Mapping[Pointwise, Refusal], *, normalizations_first: bool) -> None:
         self.network = network
         self.gauges = network.gauges
         self.refused = dict(refused)
@@ -64,8 +77,7 @@ class _Attempt:
         self.producers = {linear.node: linear.node for linear in network.linears.values()}
         self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
         index = {node: position for position, node in enumerate(network.facts.nodes)}
-        # Normalizations first: what is removed early can stand in the way of what comes later.
-        for pointwise in sorted(network.pointwise, key=lambda candidate: not isinstance(candidate, Normalization)):
+        for pointwise in sorted(network.pointwise, key=lambda p: isinstance(p, Normalization) != normalizations_first):
             if pointwise.removable and pointwise not in self.refused:
                 refusal = self._remove(pointwise, index[pointwise.node])
                 if refusal is not None:
@@ -108,7 +120,7 @@ class _Attempt:
         1. The input is computed by a linear operator, possibly with affine maps between, for this map alone: the
            operator's weights for the channel become 0. The input is then some constant k, and a = 1 with b − k is
            right.
-        2. Else the map is kept.
+        2. Else the map is kept; so it is where the operator shares its weight with others, which have to keep it.
         """
         scale, offset = pointwise.affine.scale, pointwise.affine.offset
         if scale.all():
@@ -116,7 +128,7 @@ class _Attempt:
         linear, between = self._computed_by(pointwise)
         computed = (between[0] if between else pointwise).input
         label = self.network.label(computed)
-        if linear is None or label is None:
+        if linear is None or label is None or linear.node in self.network.tied:
             return _zero_refusal(pointwise.input), None
         # By the label of what is computed: several of its channels may be one to the map.
         zero = scale == 0

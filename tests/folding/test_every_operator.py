@@ -9,7 +9,7 @@ import pytest
 from bnfold.folding import Objective
 from bnfold.folding.rules import RULES
 from bnfold.verify.oracle import Oracle
-from tests.folding.builder import Builder, Tensor
+from tests.folding.builder import EPSILON, Builder, Tensor
 from tests.folding.checker import fold_checked
 
 C = 4
@@ -83,8 +83,10 @@ def test_every_operator_is_here() -> None:
 def test_a_scale_passes(operator: str) -> None:
     """x → BN → operator → Mul, of which BN doubles and Mul halves: both go, the operator lets a scale through."""
     b = Builder()
-    double = {"gamma": np.full(C, 2.0), "beta": np.zeros(C), "mean": np.zeros(C), "variance": np.full(C, 0.75)}
-    y = MIDDLES[operator](b, b.batch_norm(b.input(2, C, 4, 4), C, **double, name="double"))
+    zero, double = np.zeros(C), np.full(C, 2.0)
+    x = b.input(2, C, 4, 4)
+    x = b.batch_norm(x, C, gamma=double, beta=zero, mean=zero, variance=np.full(C, 1.0 - EPSILON), name="double")
+    y = MIDDLES[operator](b, x)
     model = b.model(b("Mul", y, b.stored(0.5), name="halve"))
     folded = fold_checked(model, objective=Objective.NO_BN)
     left = {node.name for node in folded.model.graph} & {"double", "halve"}

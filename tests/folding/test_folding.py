@@ -56,7 +56,7 @@ def test_inspect_tells_what_fold_does() -> None:
     assert foretold == fold(model).batch_norms
     assert [(outcome.name, outcome.removed, outcome.reason) for outcome in foretold] == [
         ("first", True, None),
-        ("second", False, Reason.SHIFT_FIXED),
+        ("second", False, Reason.SLOWER),
     ]
 
 
@@ -68,7 +68,7 @@ def test_the_report_as_data() -> None:
     assert data["schema"].startswith("bnfold.fold/")
     assert (data["removed"], data["kept"]) == (1, 1)
     assert [entry["name"] for entry in data["batch_norms"]] == ["first", "second"]
-    assert data["batch_norms"][1]["reason"] == "shift-fixed"
+    assert data["batch_norms"][1]["reason"] == "slower"
     assert data["nodes"] == {"before": 5, "after": 4}
 
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from bnfold.folding import FoldReport, Objective, fold
+from bnfold.folding.report import Reason
 from bnfold.graph import load
 from tests.folding import checker
 
@@ -99,13 +100,13 @@ def test_random_weights_give_equal_outputs(name: str) -> None:
 def test_densenet_keeps_what_has_a_price() -> None:
     """DenseNet-121: a feature that several layers normalize, each for itself, goes into its producer for one of them.
 
-    For the others the Mul and Add that Caffe2 had put behind stay, and take up the normalization.
+    For the others a normalization stays, which with the Relu behind it is one pass on the CPU, where a maximum would be
+    three times as slow; it takes up the Mul and Add that Caffe2 had put behind it.
     """
     candidate, report = compare(randomized("densenet121"))
-    assert report.kept_count == 0
-    left = [node.op_type for node in candidate.graph]
-    assert left.count("Mul") <= 62
-    assert left.count("Add") <= 62
+    assert report.kept_count <= 59
+    assert {outcome.reason for outcome in report.batch_norms if not outcome.removed} == {Reason.SLOWER}
+    assert {node.op_type for node in candidate.graph}.isdisjoint({"Mul", "Add"})
 
 
 def test_densenet_folds_whole_where_none_may_stay() -> None:

@@ -1,0 +1,117 @@
+"""What passes over activations cost on a provider: whether removing a normalization at a price is worth the price.
+
+The unit is nanoseconds an element, one thread; only ratios between the figures of one provider matter. They come from
+``benchmarks/costs.py``, which measures them on the device that it runs on.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from types import MappingProxyType
+
+import onnx_ir as ir
+
+from bnfold.folding.forms import Carrier, Normalization
+from bnfold.folding.network import Network
+from bnfold.folding.refusal import slower_refusal
+from bnfold.folding.solve import Removals
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Nanoseconds an element of one pass over a tensor.
+
+    Attributes:
+        normalization: a BatchNormalization, with or without a Relu behind it.
+        relu: a Relu that stands alone; behind a Conv or a normalization it is part of theirs.
+        threshold: a Max with a constant for each channel.
+        addition: an Add or a Sub of a constant for each channel.
+        multiplication: a Mul or a Div by a constant for each channel.
+        border_map: an Add of a constant map behind a Conv.
+    """
+
+    normalization: float
+    relu: float
+    threshold: float
+    addition: float
+    multiplication: float
+    border_map: float
+
+
+COSTS: Mapping[str, Costs] = MappingProxyType(
+    {
+        # ONNX Runtime 1.28, AVX-512, (1, 64, 28, 28); the other shapes of the benchmark give the same order.
+        "cpu": Costs(
+            normalization=0.12, relu=0.07, threshold=0.31, addition=0.25, multiplication=0.08, border_map=0.57
+        ),
+    }
+)
+"""By provider. Others have not been measured: for them nothing is taken that has a price."""
+
+
+Candidate = tuple[Network, Removals]
+"""What could be done to a graph."""
+
+
+def fastest(candidates: Sequence[Candidate], costs: Costs | None) -> Candidate:
+    """Return the candidate whose passes cost least, the earliest of equals; say of each map that it keeps for that.
+
+    Without costs, those with forms at a price do not count.
+    """
+    if costs is None:
+        free = [candidate for candidate in candidates if not candidate[0].priced]
+        return min(free, key=lambda candidate: len(candidate[1].kept))
+    totals = [running_cost(*candidate, costs) for candidate in candidates]
+    best = totals.index(min(totals))
+    network, removals = candidates[best]
+    refused = dict(removals.refused)
+    for (_, other), total in zip(candidates, totals, strict=True):
+        removed = {pointwise.node for pointwise in other.removed}
+        slower = {p: refusal for p, refusal in removals.refused.items() if p.node in removed}
+        refused |= {p: slower_refusal(refusal, total / totals[best]) for p, refusal in slower.items()}
+    return network, replace(removals, refused=refused)
+
+
+def running_cost(network: Network, removals: Removals, costs: Costs) -> float:
+    """Return what the passes cost that a fold can change, in nanoseconds a sample; unknown extents count as 1."""
+    passes = _maps(removals, costs), _rectifiers(network, removals, costs), _borders(removals, costs)
+    return math.fsum(cost * _elements(network, node) for node, cost in chain(*passes))
+
+
+def _maps(removals: Removals, costs: Costs) -> Iterator[tuple[ir.Node, float]]:
+    """Yield the affine maps that stay, with what an element costs."""
+    for pointwise in removals.kept:
+        if pointwise.carrier is Carrier.BATCH_NORM:
+            yield pointwise.node, costs.normalization
+        else:
+            yield pointwise.node, costs.multiplication if pointwise.carrier.has_scale else costs.addition
+
+
+def _rectifiers(network: Network, removals: Removals, costs: Costs) -> Iterator[tuple[ir.Node, float]]:
+    """Yield what is or was a Relu; one behind a Conv or a normalization that stays is part of theirs."""
+    shifted = {t.node for t in network.thresholds if removals.solution.shift[t.label].any()}
+    hosts = {linear.node for linear in removals.linears.values() if linear.node.op_type == "Conv"}
+    hosts |= {pointwise.node for pointwise in removals.kept if isinstance(pointwise, Normalization)}
+    wires = {pointwise.node: pointwise.input for pointwise in removals.removed}
+    for node in network.facts.nodes:
+        if node in shifted:
+            yield node, costs.threshold
+        elif node.op_type in {"Relu", "Clip"}:
+            x = node.inputs[0]
+            while x is not None and (producer := x.producer()) in wires:
+                x = wires[producer]
+            if x is None or x.producer() not in hosts or len(x.uses()) > 1:
+                yield node, costs.relu
+
+
+def _borders(removals: Removals, costs: Costs) -> Iterator[tuple[ir.Node, float]]:
+    """Yield the padded operators behind which a border map is added."""
+    for linear in removals.linears.values():
+        if linear.taps is not None and removals.solution.bias(linear)[1] is not None:
+            yield linear.node, costs.border_map
+
+
+def _elements(network: Network, node: ir.Node) -> int:
+    dims = network.facts.dims(node.outputs[0]) or ()
+    return math.prod(dim for dim in dims if isinstance(dim, int))
