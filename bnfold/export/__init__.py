@@ -2,7 +2,19 @@
 
 from bnfold.bundle.reader import Bundle, read_bundle
 from bnfold.export.optimize import optimize
+from bnfold.export.precision import Layer, Precision, PrecisionReport, convert_precision, in_double
 from bnfold.export.stamp import stamp
 from bnfold.export.writer import write_bundle
 
-__all__ = ["Bundle", "optimize", "read_bundle", "stamp", "write_bundle"]
+__all__ = [
+    "Bundle",
+    "Layer",
+    "Precision",
+    "PrecisionReport",
+    "convert_precision",
+    "in_double",
+    "optimize",
+    "read_bundle",
+    "stamp",
+    "write_bundle",
+]

@@ -4,6 +4,8 @@ import warnings
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
+from onnxscript.rewriter import RewriteRuleSet
+from onnxscript.rewriter.rules.common import no_op_transpose_rule, transpose_transpose_rule
 
 from bnfold.export.check import check, objection
 from bnfold.export.opset import convert_opset
@@ -20,13 +22,17 @@ _RANDOM = frozenset({"Bernoulli", "Dropout"})
 """Random operators that the pass for common subexpressions takes for functions; Dropout is one if it is still there."""
 
 
+_TRANSPOSITIONS = RewriteRuleSet([no_op_transpose_rule, transpose_transpose_rule])
+"""Two transpositions in a row are one, or none."""
+
+
 def optimize(model: ir.Model, *, opset: int | None = None) -> None:
     """Simplify ``model`` in place, in the operator set ``opset`` if it is given.
 
     Constants and shape arithmetic are folded (exactly, and never at the price of a much larger file, see
-    `bnfold.graph.constant_folding`), identities and inference dropouts skipped, equal nodes and small equal
-    initializers shared, what is unused removed. Inputs and outputs keep names, types, order and symbolic shapes; every
-    value stays the same, except where an operator of another ``opset`` rounds elsewhere.
+    `bnfold.graph.constant_folding`), identities, inference dropouts and transpositions that cancel skipped, equal nodes
+    and small equal initializers shared, what is unused removed. Inputs and outputs keep names, types, order and
+    symbolic shapes; every value stays the same, except where an operator of another ``opset`` rounds elsewhere.
 
     A graph that a pass cannot handle, or that the checker accepts before and refuses after, stays as it was, with a
     warning.
@@ -52,6 +58,7 @@ def _simplify_checked(model: ir.Model) -> str | None:
     try:
         with kept_signature(model):
             _infer_shapes_anew(model)
+            _TRANSPOSITIONS.apply_to_model(model)  # leaves identities, which the next line skips
             simplify(model)
             _share(model)
         reason = objection(model, strict=strict)

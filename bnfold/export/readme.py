@@ -37,7 +37,7 @@ inputs (`input/NAME`), the float64 outputs of the unfolded network (`output/NAME
 |---|---|
 | `{model}` | the model |
 | `golden.safetensors` | the evidence |
-| `fold.json` | what became of every Batch Normalization, and why |
+| `fold.json` | what became of every Batch Normalization, and why; merged operators, and types that changed |
 | `manifest.json` | versions, provenance, and the SHA-256 of every file |
 """
 

@@ -9,8 +9,9 @@ from bnfold.json_text import canonical_json
 
 
 def summary(fold_report: Mapping[str, object]) -> dict[str, object]:
-    """Return the figures of a fold report, without its account of every node."""
-    return {key: value for key, value in fold_report.items() if not isinstance(value, list | tuple)}
+    """Return the figures of a fold report and of the reports in it, without their account of every node."""
+    figures = {key: value for key, value in fold_report.items() if not isinstance(value, list | tuple)}
+    return {key: summary(value) if isinstance(value, Mapping) else value for key, value in figures.items()}
 
 
 def stamp(model: ir.Model, fold_report: Mapping[str, object], *, source_sha256: str) -> None:

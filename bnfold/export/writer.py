@@ -29,6 +29,7 @@ def write_bundle(
     fold_report: Mapping[str, object],
     provenance: Mapping[str, object],
     force: bool,
+    max_shard_size: int | None = None,
 ) -> Bundle:
     """Write ``model`` and the evidence that it is ``original`` to ``folder``, all at once, and return it as read back.
 
@@ -42,6 +43,7 @@ def write_bundle(
         fold_report: what `bnfold.folding.FoldReport.to_dict` returns.
         provenance: where the graph came from; ``sha256`` in it, if any, is the source's hash.
         force: replace the bundle that is at ``folder``. What is no bundle is never replaced.
+        max_shard_size: as `bnfold.graph.save`; side files are listed in the manifest with their hashes, too.
 
     Raises:
         InputError: the folder is in the way or cannot be written, or as `compute_golden`.
@@ -52,7 +54,7 @@ def write_bundle(
     golden = compute_golden(original, inputs)
     stamp(model, fold_report, source_sha256=str(provenance.get("sha256", golden.graph_sha256)))
     with atomic_directory(folder) as new:
-        save(model, new / MODEL)
+        save(model, new / MODEL, max_shard_size=max_shard_size)
         (new / GOLDEN).write_bytes(_packed(golden))
         (new / FOLD).write_text(canonical_json(fold_report), encoding="utf-8")
         manifest = Manifest(

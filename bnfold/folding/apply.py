@@ -1,7 +1,5 @@
 """Carries a plan out: the only place of the folding engine that edits a graph."""
 
-from itertools import chain, count
-
 import numpy as np
 import onnx_ir as ir
 
@@ -10,6 +8,7 @@ from bnfold.folding.forms import Linear, Pointwise, Threshold
 from bnfold.folding.plan import Plan
 from bnfold.folding.solution import Solution
 from bnfold.graph.constants import Constants
+from bnfold.graph.editor import Editor
 from bnfold.graph.rounding import rounded
 
 _PART = 2**17
@@ -26,7 +25,7 @@ def apply_plan(model: ir.Model, plan: Plan) -> int:
     3. Removed maps become wires. An output of the graph keeps its name.
     4. Constants that nothing reads any more are dropped, with the nodes that prepared them.
     """
-    editor = _Editor(model)
+    editor = _FoldEditor(model)
     for linear in plan.linears:
         _apply_linear(editor, linear, plan.solution)
     for pointwise in plan.kept:
@@ -39,11 +38,11 @@ def apply_plan(model: ir.Model, plan: Plan) -> int:
     return editor.duplicated_bytes()
 
 
-def _apply_linear(editor: "_Editor", linear: Linear, solution: Solution) -> None:
+def _apply_linear(editor: "_FoldEditor", linear: Linear, solution: Solution) -> None:
     if not linear.silenced and solution.is_identity(linear.sources, linear.targets):
         return
     node, (offset, border) = linear.node, solution.bias(linear)
-    editor.replace(node, linear.weight_slot, _rounded_kernel(linear, solution))
+    editor.store(node, linear.weight_slot, _rounded_kernel(linear, solution))
     if linear.bias is not None and (offset.any() or operand(*linear.bias) is not None):
         editor.rewrite(*linear.bias, offset, linear.dtype)
     elif offset.any():
@@ -64,14 +63,14 @@ def _rounded_kernel(linear: Linear, solution: Solution) -> np.ndarray:
     return kernel
 
 
-def _apply_pointwise(editor: "_Editor", pointwise: Pointwise, solution: Solution) -> None:
+def _apply_pointwise(editor: "_FoldEditor", pointwise: Pointwise, solution: Solution) -> None:
     if not solution.is_identity(pointwise.sources, pointwise.targets):
         parameters = pointwise.parameters(solution.affine(pointwise))
         for slot, values in zip(pointwise.parameter_slots, parameters, strict=True):
             editor.rewrite(pointwise.node, slot, values, pointwise.dtype)
 
 
-def _apply_threshold(editor: "_Editor", threshold: Threshold, solution: Solution) -> None:
+def _apply_threshold(editor: "_FoldEditor", threshold: Threshold, solution: Solution) -> None:
     shift = solution.shift[threshold.label]
     if shift.any():
         editor.maximum(threshold.node, solution.scale[threshold.label] * shift, threshold.dtype)
@@ -100,16 +99,13 @@ def _is_bitwise_equal(value: ir.Value, array: np.ndarray) -> bool:
     return stored.shape == array.shape and stored.tobytes() == array.tobytes()
 
 
-class _Editor:
-    """Edits one graph, and remembers what may have become unused."""
+class _FoldEditor(Editor):
+    """Rewrites constants, and knows which versions of one there are."""
 
     def __init__(self, model: ir.Model) -> None:
-        self.graph = model.graph
+        super().__init__(model)
         self.constants = Constants(model)
-        self.declares_initializers = model.ir_version < 4
-        self.names = set(ir.convenience.create_value_mapping(model.graph))
         self.versions: dict[ir.Value, list[ir.Value]] = {}
-        self.abandoned: list[ir.Value] = []
 
     def rewrite(self, node: ir.Node, slot: int, values: Array, dtype: ir.DataType) -> None:
         """Let an input read a new constant, in the type that it has or, where it was absent, in ``dtype``."""
@@ -117,9 +113,9 @@ class _Editor:
         if before is not None:
             # Never smaller than it was: broadcasting against it may be what gives the result its shape.
             values, dtype = _at_least(values, before.shape), ir.DataType.from_numpy(before.dtype)
-        self.replace(node, slot, rounded(values, dtype))
+        self.store(node, slot, rounded(values, dtype))
 
-    def replace(self, node: ir.Node, slot: int, array: np.ndarray) -> None:
+    def store(self, node: ir.Node, slot: int, array: np.ndarray) -> None:
         """Let an input read a new constant; calls that agree on it share it, as they shared the old one."""
         old = operand(node, slot)
         if old is None:
@@ -127,18 +123,13 @@ class _Editor:
             node.replace_input_with(slot, self.initializer(f"{node.name or node.outputs[0].name}.bias", array))
             return
         versions = self.versions.setdefault(old, [])
-        same = next((version for version in versions if _is_bitwise_equal(version, array)), None)
-        if same is not None:
-            node.replace_input_with(slot, same)
-            self.abandoned.append(old)
-        elif old.is_initializer() and len(old.uses()) == 1 and not old.is_graph_output():
-            old.const_value, old.shape = ir.Tensor(array, name=old.name), ir.Shape(array.shape)
-            versions.append(old)
-        else:
-            new = self.initializer(f"{old.name}_folded", array)
+        new = next((version for version in versions if _is_bitwise_equal(version, array)), None)
+        if new is None:
+            new = self.renewed(old, array, suffix="folded")
             versions.append(new)
+        if new is not old:
             node.replace_input_with(slot, new)
-            self.abandoned.append(old)
+            self.abandon([old])
 
     def duplicated_bytes(self) -> int:
         """Return what several versions of one constant take in excess of one; to be called after `prune`."""
@@ -163,19 +154,14 @@ class _Editor:
 
     def maximum(self, node: ir.Node, values: Array, dtype: ir.DataType) -> None:
         """Put a Max with a constant in the place of a rectifier; it keeps the names of the node and of its result."""
-        x, y = node.inputs[0], node.outputs[0]
-        self.abandoned.extend(bound for bound in node.inputs[1:] if bound is not None)
-        constant = self.initializer(f"{node.name or y.name}.threshold", rounded(values, dtype))
-        result = ir.Value(name=y.name, shape=y.shape, type=y.type)
-        self.graph.insert_before(node, ir.Node("", "Max", [x, constant], outputs=[result], name=node.name))
-        y.replace_all_uses_with(result, replace_graph_outputs=True)
-        self.graph.remove(node, safe=True)
+        constant = self.initializer(f"{node.name or node.outputs[0].name}.threshold", rounded(values, dtype))
+        self.replace(node, ir.Node("", "Max", [node.inputs[0], constant], name=node.name))
 
     def wire(self, pointwise: Pointwise) -> None:
         """Let all that read a map's result read its input."""
         node = pointwise.node
         x, y = pointwise.input, node.outputs[0]
-        self.abandoned.extend(value for value in node.inputs if value is not None and value is not x)
+        self.abandon(value for value in node.inputs if value is not x)
         if y.is_graph_output() and (x.is_graph_input() or x.is_graph_output()):
             x = ir.Value(name=y.name, shape=y.shape, type=y.type)
             identity = ir.Node("", "Identity", [pointwise.input], outputs=[x], name=node.name)
@@ -184,36 +170,3 @@ class _Editor:
             x.name, x.shape, x.type = y.name, y.shape, y.type
         y.replace_all_uses_with(x, replace_graph_outputs=True)
         self.graph.remove(node, safe=True)
-
-    def prune(self) -> None:
-        """Drop abandoned constants that nothing reads, and the nodes that prepared them."""
-        while self.abandoned:
-            value = self.abandoned.pop()
-            if value.uses() or value.is_graph_output():
-                continue
-            node = value.producer()
-            if value.is_initializer():
-                if value.is_graph_input():
-                    self.graph.inputs.remove(value)
-                self.graph.initializers.pop(value.name or "", None)
-            elif node is not None and node.graph is self.graph:
-                self.abandoned.extend(operand for operand in node.inputs if operand is not None)
-                self.graph.remove(node, safe=True)
-
-    def initializer(self, name: str, array: np.ndarray) -> ir.Value:
-        """Return a new initializer; files that list initializers among their inputs list it too."""
-        tensor = ir.Tensor(array, name=self.unique(name))
-        value = ir.Value(
-            name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self.graph.register_initializer(value)
-        if self.declares_initializers:
-            self.graph.inputs.append(value)
-        return value
-
-    def unique(self, name: str) -> str:
-        """Return ``name``, with a number if the graph has it already."""
-        candidates = chain([name], (f"{name}_{number}" for number in count(2)))
-        chosen = next(candidate for candidate in candidates if candidate not in self.names)
-        self.names.add(chosen)
-        return chosen

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bnfold.files import atomic_file
+from bnfold.graph.quiet import quiet
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that one protobuf message can hold."""
@@ -12,20 +13,33 @@ PROTOBUF_LIMIT = 2**31 - 1
 _GRAPH_MARGIN = 64 * 2**20
 
 
-def save(model: ir.Model, path: Path) -> None:
+def save(model: ir.Model, path: Path, *, max_shard_size: int | None = None) -> None:
     """Write ``model`` to ``path`` atomically; the model in memory stays as it is.
 
     Weights go into ``<file name>.data`` beside the file when together they exceed what protobuf can hold, or when any
-    of them was read from external data. The side file takes its place a moment before the model does.
+    of them was read from external data. The side file takes its place a moment before the model does. Weights are
+    streamed: those that were read from external data pass through memory a part at a time.
+
+    Args:
+        model: what to write.
+        path: the file.
+        max_shard_size: bytes that one side file may have, but for a weight that is larger by itself: there are as many
+            side files as that takes, ``<stem>-00001-of-00003.onnx.data`` and so on. Weights of more than a few
+            numbers are then always beside the model.
 
     Raises:
         InputError: the file cannot be written.
     """
     with atomic_file(path) as temporary:
-        if _needs_external_data(model):
+        if max_shard_size is not None or _needs_external_data(model):
             side_file = f"{path.name}.data"
-            ir.save(model, temporary, format="protobuf", external_data=side_file)
-            (temporary.parent / side_file).replace(path.parent / side_file)
+            with quiet():  # a weight that is larger than a shard is worth no warning: its shard is larger, too
+                ir.save(
+                    model, temporary, format="protobuf", external_data=side_file, max_shard_size_bytes=max_shard_size
+                )
+            for written in sorted(temporary.parent.iterdir()):
+                if written != temporary:
+                    written.replace(path.parent / written.name)
         else:
             ir.save(model, temporary, format="protobuf")
 

@@ -131,6 +131,27 @@ def test_equal_nodes_and_equal_small_initializers_are_shared() -> None:
     assert len(model.graph.initializers) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ("a = Transpose<perm: ints = [0, 2, 3, 1]>(x) b = Transpose<perm: ints = [0, 3, 1, 2]>(a) y = Relu(b)", []),
+        (
+            "a = Transpose<perm: ints = [0, 2, 3, 1]>(x) b = Transpose<perm: ints = [0, 2, 3, 1]>(a) y = Relu(b)",
+            [[0, 3, 1, 2]],
+        ),
+        ("a = Transpose<perm: ints = [0, 1, 2, 3]>(x) y = Relu(a)", []),
+        ("a = Transpose<perm: ints = [0, 2, 3, 1]>(x) y = Transpose<perm: ints = [0, 3, 1, 2]>(a)", []),
+    ],
+)
+def test_transpositions_in_a_row_are_one_or_none(body: str, left: list[list[int]]) -> None:
+    """They cancel, or compose; an output keeps its name."""
+    model = parse(body, "(float[3, 3, 3, 3] x) => (float[3, 3, 3, 3] y)")
+    before, inputs = model.clone(), feeds(model)
+    optimize(model)
+    assert [list(node.attributes["perm"].as_ints()) for node in model.graph if node.op_type == "Transpose"] == left
+    np.testing.assert_array_equal(Oracle(model).run(inputs)["y"], Oracle(before).run(inputs)["y"])
+
+
 def test_large_initializers_are_not_compared() -> None:
     """Above the limit both stay: memory is not doubled."""
     model = parse("p = Add(x, a) y = Mul(p, b)", "(float[N] x, float[N] a, float[N] b) => (float[N] y)")

@@ -109,3 +109,20 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="could not be written"):
             save(model(), path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_shards_hold_what_one_file_would(tmp_path: Path) -> None:
+    """No shard is larger than asked for, but for the weight that is by itself; what is loaded is what was saved."""
+    arrays = {f"w{index}": np.full(size, index, np.float32) for index, size in enumerate((200, 150, 100, 900))}
+    values = [ir.Value(name=name, const_value=ir.tensor(array, name=name)) for name, array in arrays.items()]
+    model = ir.Model(ir.Graph([], [], nodes=[], initializers=values, opset_imports={"": 17}), ir_version=8)
+    save(model, tmp_path / "model.onnx", max_shard_size=1500)
+    sizes = sorted(path.stat().st_size for path in tmp_path.glob("model-0000*-of-0000*.onnx.data"))
+    assert len(sizes) == 3
+    assert sizes[-1] == 4 * 900
+    assert all(size <= 1500 for size in sizes[:-1])
+    loaded = load(tmp_path / "model.onnx").graph.initializers
+    for name, array in arrays.items():
+        tensor = loaded[name].const_value
+        assert tensor is not None
+        np.testing.assert_array_equal(tensor.numpy(), array)

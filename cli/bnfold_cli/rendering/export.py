@@ -1,14 +1,17 @@
 """What a bundle holds."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from bnfold_cli.rendering.fold import kept, verdict
-from bnfold_cli.rendering.tables import figures
+from bnfold_cli.rendering.fold import kept, merged, verdict
+from bnfold_cli.rendering.tables import figures, texts
 
 if TYPE_CHECKING:
+    from bnfold.export import PrecisionReport
+    from bnfold.folding.equalize import EqualizeReport
     from bnfold_cli.work.export import Exported
 
 
@@ -24,6 +27,43 @@ def exported(result: "Exported") -> Iterator[Table | str]:
     if result.report.kept_count:
         yield kept(result.report.batch_norms)
     yield verdict(result.report.batch_norms, "are folded")
+    if result.merges.merges or result.merges.unmerged:
+        yield from merged(result.merges, result.report, explain=False)
+    if result.ranges is not None:
+        yield from equalized(result.ranges)
+    if result.precisions is not None:
+        yield from precisions(result.precisions)
     golden = result.data or "random values"
     yield f"Opset {result.opset}; {result.samples} golden samples of {golden}."
     yield f"The bundle is in {result.output}."
+
+
+def equalized(report: "EqualizeReport") -> Iterator[Table | str]:
+    """Yield the ranges of the weights that were evened out, the most uneven first."""
+    worst = sorted(report.weights, key=lambda weight: -weight.ratio.before)[:_NAMED]
+    if worst:
+        rows = [(weight.name, f"{weight.ratio.before:.3g}", f"{weight.ratio.after:.3g}") for weight in worst]
+        yield figures(("largest over smallest channel", "before", "after"), rows)
+    yield f"{report.scaled} channels of {len(report.weights)} weights are scaled by powers of two."
+
+
+_NAMED = 12
+"""Rows of a table; the fold report in the bundle has all."""
+
+
+def precisions(report: "PrecisionReport") -> Iterator[Table | str]:
+    """Yield the operators that are wider than asked for, with the reason, and how many have which type."""
+    kept = report.kept
+    if kept:
+        yield texts(
+            ("stays in float32", "operator", "why"), [(x.name, x.operator, str(x.reason)) for x in kept[:_NAMED]]
+        )
+    if len(kept) > _NAMED:
+        yield f"{len(kept) - _NAMED} more are in fold.json of the bundle."
+    types = Counter(layer.dtype for layer in report.layers)
+    told = ", ".join(f"{number} in {_NUMPY.get(name, name)}" for name, number in sorted(types.items()))
+    yield f"Operators: {told}; {report.casts} Casts; ranges of {report.samples} samples."
+
+
+_NUMPY = {"float": "float32"}
+"""ONNX's name of a type, where the usual one is another."""

@@ -1,17 +1,24 @@
 """``bnfold export``: fold, optimize, and bundle with golden data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bnfold.bundle import MANIFEST
-from bnfold_cli.choices import Objective
+from bnfold_cli.choices import ExportPrecision, Objective
 from bnfold_cli.work.files import require_folder_output
+from bnfold_cli.work.ports import Ports, prepare
 from bnfold_cli.work.sources import load_graph, open_run
-from bnfold_cli.work.verify import SAMPLES, sample_inputs
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx_ir as ir
+
+    from bnfold.export import PrecisionReport
     from bnfold.folding import Counts, FoldReport
+    from bnfold.folding.equalize import EqualizeReport
+    from bnfold.merging import MergeReport
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,9 @@ class Exported:
         source: where the model comes from.
         output: the bundle folder.
         report: what the fold did.
+        merges: which linear operators became one.
+        precisions: the type of every operator, if one was asked for.
+        ranges: those of the weights that were evened out, if that was asked for.
         original: nodes of the graph before the fold.
         final: nodes of the graph in the bundle, after fold and optimization.
         opset: operator set of the model in the bundle.
@@ -32,6 +42,9 @@ class Exported:
     source: dict[str, object]
     output: Path
     report: "FoldReport"
+    merges: "MergeReport"
+    precisions: "PrecisionReport | None"
+    ranges: "EqualizeReport | None"
     original: "Counts"
     final: "Counts"
     opset: int
@@ -49,6 +62,9 @@ class Exported:
             "elementwise": {"before": self.original.elementwise, "after": self.final.elementwise},
             "batch_norms": {"before": self.original.batch_norms, "after": self.final.batch_norms},
             "fold": self.report.to_dict(),
+            "merge": self.merges.to_dict(),
+            **({} if self.precisions is None else {"precision": self.precisions.to_dict()}),
+            **({} if self.ranges is None else {"equalize": self.ranges.to_dict()}),
         }
 
 
@@ -61,19 +77,28 @@ def export(
     samples: int | None = None,
     seed: int = 0,
     objective: Objective = "latency",
+    precision: ExportPrecision | None = None,
+    equalize: bool = False,
+    ports: Ports = Ports(),  # noqa: B008  (frozen)
+    max_shard_size: int | None = None,
     model: str | None = None,
     force: bool = False,
 ) -> Exported:
-    """Fold and optimize what ``source`` holds and write a bundle to ``output``.
+    """Fold, merge and optimize what ``source`` holds and write a bundle to ``output``.
 
     Args:
         source: an ONNX file or a run folder.
         output: the bundle folder.
         opset: operator set to write; None for the source's own.
-        data: golden inputs (its test split); by default the run's own, random values for an ONNX file.
-        samples: how many golden samples; by default `SAMPLES`, or all where the data has fewer.
+        data: golden inputs (its test split); by default the run's own, random values for an ONNX file and for what is
+            preprocessed.
+        samples: how many golden samples; by default 64, or all where the data has fewer.
         seed: of random values.
         objective: what the fold is for.
+        precision: name of a `bnfold.export.Precision`; None for the source's own.
+        equalize: even out the ranges of weights.
+        ports: names, preprocessing and extents of inputs and outputs.
+        max_shard_size: bytes of a file of weights beside the model; None for weights in the model, if it can hold them.
         model: the user's word for a run's model.
         force: replace a bundle that is there.
 
@@ -82,31 +107,85 @@ def export(
     """
     require_folder_output(output, marker=MANIFEST, kind="bundle", force=force)
     from bnfold import folding
-    from bnfold.export import optimize, write_bundle
+    from bnfold.export import write_bundle
 
     graph, provenance = load_graph(source, model=model)
+    sampling = prepare(graph, ports)
+    provenance = {**provenance, **ports.to_dict()}
     original = graph.clone()
-    if data is None and source.is_dir():
+    if data is None and source.is_dir() and ports.preprocess is None:
         data = open_run(source).data_spec
-    inputs = sample_inputs(original, data=data, samples=samples, seed=seed, at_most=SAMPLES)
-    report = folding.fold(graph, folding.Objective(objective))
-    optimize(graph, opset=opset)
+    inputs = sampling.draw(data=data, samples=samples, seed=seed)
+    transformed = _transformed(graph, inputs, objective=objective, precision=precision, equalized=equalize, opset=opset)
+    graph, documents = transformed.graph, transformed.documents()
     write_bundle(
         output,
         model=graph,
         original=original,
         inputs=inputs,
-        fold_report=report.to_dict(),
+        fold_report=documents,
         provenance=provenance,
         force=force,
+        max_shard_size=max_shard_size,
     )
     return Exported(
         source=provenance,
         output=output,
-        report=report,
+        report=transformed.report,
+        merges=transformed.merges,
+        precisions=transformed.precisions,
+        ranges=transformed.ranges,
         original=folding.count_nodes(original),
         final=folding.count_nodes(graph),
         opset=graph.opset_imports[""],
         samples=max(len(array) for array in inputs.values()),
         data=data,
     )
+
+
+@dataclass(frozen=True)
+class _Transformed:
+    """The graph of a bundle, and the accounts of how it came about."""
+
+    graph: "ir.Model"
+    report: "FoldReport"
+    merges: "MergeReport"
+    precisions: "PrecisionReport | None"
+    ranges: "EqualizeReport | None"
+
+    def documents(self) -> dict[str, object]:
+        """Return the fold report with the others in it."""
+        others = {"merge": self.merges, "precision": self.precisions, "equalize": self.ranges}
+        return {**self.report.to_dict(), **{name: each.to_dict() for name, each in others.items() if each is not None}}
+
+
+def _transformed(
+    graph: "ir.Model",
+    inputs: "Mapping[str, npt.NDArray[Any]]",
+    *,
+    objective: Objective,
+    precision: ExportPrecision | None,
+    equalized: bool,
+    opset: int | None,
+) -> _Transformed:
+    """Fold, merge and optimize; where a precision is asked for, in float64 until the weights are rounded to it once."""
+    from bnfold import folding, merging
+    from bnfold.export import Precision, convert_precision, in_double, optimize
+    from bnfold.folding.equalize import equalize
+
+    ports = {
+        str(port.name): port.dtype for port in (*graph.graph.inputs, *graph.graph.outputs) if port.dtype is not None
+    }
+    if precision is not None:
+        optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
+        graph = in_double(graph)
+    report = folding.fold(graph, folding.Objective(objective))
+    merges = merging.merge(graph)
+    ranges = equalize(graph) if equalized else None
+    precisions = None
+    if precision is None:
+        optimize(graph, opset=opset)
+    else:
+        precisions = convert_precision(graph, Precision(precision), ports=ports, inputs=inputs)
+        optimize(graph)
+    return _Transformed(graph, report, merges, precisions, ranges)

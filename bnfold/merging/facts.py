@@ -1,0 +1,73 @@
+"""What is known about a graph: constants, extents, and who reads a value."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from bnfold.graph.constants import Constants
+from bnfold.graph.shapes import Dims, dims_of, infer_values
+
+
+class Facts:
+    """A graph's constants and shapes. Shapes are kept by name: a value that takes a name takes the shape, too."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.graph = model.graph
+        self.opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
+        self._values = infer_values(model)
+        self._model = model
+        self._constants = Constants(model)
+
+    def forget(self) -> None:
+        """Read constants anew after an edit."""
+        self._constants = Constants(self._model)
+
+    def declare(self, value: ir.Value, like: ir.Value, channels: int | None = None) -> None:
+        """Give a new value type and shape of another one, ``channels`` instead of its own if given."""
+        described = self._values.get(like.name or "")
+        if described is None or described.type is None or described.shape is None:
+            return
+        dims = described.shape.dims
+        value.type = described.type
+        value.shape = ir.Shape([*dims[:1], *(dims[1:2] if channels is None else [channels]), *dims[2:]])
+        self._values[value.name or ""] = value
+
+    def dims(self, value: ir.Value | None) -> Dims | None:
+        """Return a value's dims, None where its rank is not known."""
+        described = None if value is None else self._values.get(value.name or "")
+        return None if described is None or described.shape is None else dims_of(described.shape)
+
+    def channels(self, value: ir.Value | None) -> int | None:
+        """Return the extent of the channel axis of a value (N, C, *spatial), None where it is not known."""
+        dims = self.dims(value)
+        extent = dims[1] if dims is not None and len(dims) > 2 else None
+        return extent if isinstance(extent, int) else None
+
+    def constant(self, value: ir.Value | None) -> npt.NDArray[Any] | None:
+        """Return the content of a value that depends on no run-time input, None for any other."""
+        return self._constants.get(value)
+
+    def weight(self, value: ir.Value | None) -> npt.NDArray[Any] | None:
+        """Return a constant of floating-point numbers, None for any other value."""
+        array = self.constant(value)
+        floats = array is not None and ir.DataType.from_numpy(array.dtype).is_floating_point()
+        return array if floats else None
+
+    def parameter(self, value: ir.Value | None) -> npt.NDArray[Any] | None:
+        """Return a constant of finite floating-point numbers, None for any other value."""
+        array = self.weight(value)
+        return array if array is not None and np.isfinite(array).all() else None
+
+    def only_reader(self, value: ir.Value) -> ir.Node | None:
+        """Return the one node of the main graph that alone reads a value, once; None for a graph output too."""
+        if value.is_graph_output() or len(value.uses()) != 1:
+            return None
+        (use,) = value.uses()
+        return use.node if use.node.graph is self.graph else None
+
+
+def name_of(node: ir.Node) -> str:
+    """Return a node's name; a node without one goes by that of its output."""
+    return node.name or node.outputs[0].name or node.op_type
