@@ -3,9 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import onnx_ir as ir
 
 from bnfold.verify.oracle import Array
+from bnfold.verify.rounding import UNIT_ROUNDOFF
 from bnfold.verify.tolerance import Size
 
 
@@ -27,7 +30,8 @@ class Figures:
 
     max_absolute = max|e| and rmse = √mean(e²), in units of the output. max_relative = max|e| / max|y*|.
     relative_rmse = √mean(e²) / √mean(y*²). cosine = y·y* / (|y|·|y*|). sqnr_db = 20·log10(1 / relative_rmse), infinite
-    for e = 0. elements is how many numbers were compared.
+    for e = 0. elements is how many numbers were compared. max_ulp and rms_ulp are the same norms of e in units in the
+    last place of y*, as the output's own type would store it; None where that is not known.
     """
 
     elements: int
@@ -38,6 +42,8 @@ class Figures:
     cosine: float
     sqnr_db: float
     top1: Agreement | None = None
+    max_ulp: float | None = None
+    rms_ulp: float | None = None
 
     @property
     def error(self) -> Size:
@@ -49,9 +55,10 @@ class Figures:
         return asdict(self)
 
 
-def figures(values: Array, oracle: Array, *, noise: float | None = None) -> Figures:
-    """Compare ``values`` with ``oracle``, both (N, ...) float64; top-1 decisions too where ``noise`` is given."""
+def figures(values: Array, oracle: Array, *, noise: float | None = None, dtype: ir.DataType | None = None) -> Figures:
+    """Compare ``values`` with ``oracle``, both (N, ...) float64; ``noise`` adds top-1 decisions, ``dtype`` ULPs."""
     error, output = Size.of_difference(values, oracle), Size.of(oracle)
+    ulps = _ulps(values, oracle, dtype)
     relative_rmse = _quotient(error.rms, output.rms)
     return Figures(
         elements=values.size,
@@ -62,7 +69,19 @@ def figures(values: Array, oracle: Array, *, noise: float | None = None) -> Figu
         cosine=_cosine(values, oracle),
         sqnr_db=float(-20 * np.log10(relative_rmse)) if relative_rmse else np.inf,
         top1=None if noise is None else _top1(values, oracle, noise),
+        max_ulp=None if ulps is None else ulps.largest,
+        rms_ulp=None if ulps is None else ulps.rms,
     )
+
+
+def _ulps(values: Array, oracle: Array, dtype: ir.DataType | None) -> Size | None:
+    """Measure the error in units in the last place, 2u·2^⌊log₂|y*|⌋; tiny y* count as the smallest normal number."""
+    if dtype is None or dtype not in UNIT_ROUNDOFF:
+        return None
+    smallest = float(ml_dtypes.finfo(dtype.numpy()).smallest_normal)
+    with np.errstate(invalid="ignore", over="ignore"):
+        _, exponent = np.frexp(np.maximum(np.abs(oracle), smallest))
+        return Size.of((values - oracle) / np.ldexp(2 * UNIT_ROUNDOFF[dtype], exponent - 1))
 
 
 def _quotient(error: float, scale: float) -> float:

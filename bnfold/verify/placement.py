@@ -1,8 +1,9 @@
 """Where the runtime put every node and where it ran them: records, read off the session and off its profile."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ from typing import Any
 class PlacedNode:
     """One node, with the provider it was assigned to or ran on.
 
-    ``outputs`` are the element types that it produced, where the profile tells them.
+    ``outputs`` are the element types that it produced, ``seconds`` is how long it took, and ``run`` counts the runs of
+    its session from 0: all three where the profile tells them.
     """
 
     name: str
     op_type: str
     provider: str
     outputs: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+    run: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name or '(unnamed)'} ({self.op_type}) on {self.provider}"
@@ -41,6 +45,11 @@ class Placement:
         names = [node.provider for node in self.executed]
         return {name: names.count(name) for name in sorted(set(names))}
 
+    def kernels(self) -> dict[str, dict[str, int]]:
+        """Return the number of executed kernels by provider and operator: fusions have operators of their own."""
+        kinds = Counter((node.provider, node.op_type) for node in self.executed)
+        return {name: {op: n for (where, op), n in sorted(kinds.items()) if where == name} for name in self.counts()}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record for JSON: what was executed where, and what was not assigned to the first provider."""
         strays = [str(node) for node in (*self.assigned, *self.executed) if node.provider != self.providers[0]]
@@ -49,6 +58,7 @@ class Placement:
             "options": self.options,
             "assigned": len(self.assigned),
             "executed": self.counts(),
+            "kernels": self.kernels(),
             "elsewhere": sorted(set(strays)),
         }
 
@@ -59,9 +69,12 @@ def read_profile(path: Path) -> tuple[PlacedNode, ...]:
 
 
 def _kernels(events: list[dict[str, Any]]) -> Iterator[PlacedNode]:
+    run = 0
     for event in events:
+        run += event.get("name") == "model_run"  # written when a run has ended, behind its kernels
         details = event.get("args", {})
         if event.get("cat") == "Node" and str(event.get("name", "")).endswith("_kernel_time"):
             types = tuple(kind for output in details.get("output_type_shape", []) for kind in output)
             name = str(event["name"]).removesuffix("_kernel_time")
-            yield PlacedNode(name, str(details.get("op_name", "")), str(details.get("provider", "")), types)
+            where = str(details.get("provider", ""))
+            yield PlacedNode(name, str(details.get("op_name", "")), where, types, event.get("dur", 0) * 1e-6, run)

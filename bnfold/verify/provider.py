@@ -16,12 +16,22 @@ class Provider(StrEnum):
         return _RUNTIME_NAMES[self]
 
     @property
-    def options(self) -> list[tuple[str, dict[str, str]]]:
+    def memory(self) -> str:
+        """Return ONNX Runtime's name of the memory that inputs and outputs are bound in."""
+        return "cpu" if self is Provider.CPU else "cuda"
+
+    def options(self, *, tf32: bool = False, cuda_graph: bool = False) -> list[tuple[str, dict[str, str]]]:
         """Return the providers to ask ONNX Runtime for, in its order of preference, with their options.
 
         TF32 rounds the operands of matrix products to 10 bits and is on by default: it is off for the verdict.
+        ``cuda_graph`` has the provider record the first run on the device and play it again from then on.
         """
-        return [(_RUNTIME_NAMES[provider], dict(_OPTIONS[provider])) for provider in _ASKED[self]]
+        asked = [(_RUNTIME_NAMES[provider], dict(_OPTIONS[provider])) for provider in _ASKED[self]]
+        for _, options in asked:
+            options |= {"use_tf32": "1"} if tf32 and "use_tf32" in options else {}
+        if cuda_graph and self in _CUDA_GRAPH:
+            asked[0][1][_CUDA_GRAPH[self]] = "1"
+        return asked
 
 
 _RUNTIME_NAMES = {
@@ -35,6 +45,8 @@ _OPTIONS: dict[Provider, dict[str, str]] = {
     Provider.CUDA: {"use_tf32": "0"},
     Provider.TENSORRT: {"trt_fp16_enable": "0", "trt_bf16_enable": "0", "trt_int8_enable": "0"},
 }
+
+_CUDA_GRAPH = {Provider.CUDA: "enable_cuda_graph", Provider.TENSORRT: "trt_cuda_graph_enable"}
 
 _ASKED = {
     Provider.CPU: (Provider.CPU,),

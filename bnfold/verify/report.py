@@ -1,16 +1,22 @@
 """The report of a verification: frozen data, and its form as JSON."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bnfold.json_text import finite
+from bnfold.verify.edge_cases import EdgeCaseReport
+from bnfold.verify.emulation import Arithmetic
+from bnfold.verify.explanations import FIGURES
 from bnfold.verify.figures import Figures
+from bnfold.verify.histogram import Histogram
+from bnfold.verify.ladder import Rung, RungName, where_the_error_enters, worst
+from bnfold.verify.localization import Localization
+from bnfold.verify.mutation import Mutation
 from bnfold.verify.placement import Placement
 from bnfold.verify.provider import Provider
-from bnfold.verify.tolerance import K, Size, Tolerance
+from bnfold.verify.stability import Stability
+from bnfold.verify.tolerance import K
 from bnfold.verify.verdict import Finding, Verdict, decide
 
 SCHEMA = "bnfold.verification/1"
@@ -18,57 +24,24 @@ SCHEMA = "bnfold.verification/1"
 CRITERION = "error <= k * baseline + floor, for the root mean square and for the largest element, on every rung"
 
 
-class RungName(StrEnum):
-    """The rungs of the ladder, from the original in float64 down to the device."""
-
-    ALGEBRA = "algebra"
-    STORAGE = "storage"
-    RUNTIME = "runtime"
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One step from the original in float64 towards the candidate where it will run, judged by itself.
-
-    ALGEBRA is the fold carried out in double and not rounded, evaluated in double; STORAGE the candidate as it is
-    stored, evaluated in double; RUNTIME the candidate on its provider. ``error`` is against the original in float64.
-    """
-
-    name: RungName
-    error: Size
-    tolerance: Tolerance
-
-    @property
-    def passed(self) -> bool:
-        """Say whether the error is within the limit."""
-        return self.error.within(self.tolerance.limit)
-
-    @property
-    def excess(self) -> float:
-        """Return the error as a multiple of the limit, by the norm that is worse."""
-        return self.error / self.tolerance.limit
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rung for JSON."""
-        return {
-            "name": self.name.value,
-            "passed": self.passed,
-            "error_over_limit": self.excess,
-            "error": asdict(self.error),
-            "limit": asdict(self.tolerance.limit),
-            "baseline": asdict(self.tolerance.baseline),
-            "floor": asdict(self.tolerance.floor),
-        }
-
-
 @dataclass(frozen=True)
 class OutputReport:
-    """One output: figures of the candidate and of the original's own float32 run, and the ladder of the former."""
+    """One output: figures of the candidate and of the original's own float32 run, and the ladder of the former.
+
+    ``variation`` is the root mean square deviation from the mean over the samples; ``histogram`` how errors distribute.
+    """
 
     name: str
     candidate: Figures
     baseline: Figures
     ladder: tuple[Rung, ...]
+    variation: float | None = None
+    histogram: Histogram | None = None
+
+    @property
+    def runtime(self) -> Rung:
+        """Return the rung that the verdict rests on: the candidate on its provider."""
+        return next(rung for rung in self.ladder if rung.name is RungName.RUNTIME)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the output for JSON."""
@@ -77,6 +50,8 @@ class OutputReport:
             "candidate": self.candidate.to_dict(),
             "baseline": self.baseline.to_dict(),
             "ladder": [rung.to_dict() for rung in self.ladder],
+            "variation": self.variation,
+            "histogram": None if self.histogram is None else asdict(self.histogram),
         }
 
 
@@ -84,7 +59,9 @@ class OutputReport:
 class VerificationReport:
     """What was compared, where it ran, what was found, and the verdict that follows from the findings.
 
-    ``files`` holds path and SHA-256 by role, ``environment`` the versions that took part.
+    ``files`` holds path and SHA-256 by role, ``environment`` the versions that took part, None for those of a device
+    that did not, ``inputs`` by name what was fed. ``localization``, ``mutation`` and ``stability`` are None where they
+    were not done. ``fingerprint`` is the coarser arithmetic that a failing run's errors are those of, if one is found.
     """
 
     provider: Provider
@@ -94,7 +71,13 @@ class VerificationReport:
     samples: int
     batch_sizes: tuple[int, ...]
     files: Mapping[str, Mapping[str, str]]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str | None]
+    inputs: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
+    localization: Localization | None = None
+    mutation: Mutation | None = None
+    stability: tuple[Stability, ...] | None = None
+    edge_cases: tuple[EdgeCaseReport, ...] = ()
+    fingerprint: Arithmetic | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -114,9 +97,12 @@ class VerificationReport:
     @property
     def ladder(self) -> tuple[Rung, ...]:
         """Return every rung at the output that comes closest to its limit, or exceeds it the most."""
-        rungs = [rung for output in self.outputs for rung in output.ladder]
-        by_name = {name: [rung for rung in rungs if rung.name is name] for name in RungName}
-        return tuple(max(same, key=_badness) for same in by_name.values() if same)
+        return worst([rung for output in self.outputs for rung in output.ladder])
+
+    @property
+    def diagnosis(self) -> str:
+        """Return the sentence that names the rung where the error enters."""
+        return where_the_error_enters(self.ladder, self.fingerprint)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able data; numbers that are not finite become null."""
@@ -124,20 +110,23 @@ class VerificationReport:
             "schema": SCHEMA,
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
-            "findings": [{"verdict": finding.verdict.value, "words": finding.words} for finding in self.findings],
+            "findings": [finding.to_dict() for finding in self.findings],
             "provider": self.provider.value,
             "samples": self.samples,
             "batch_sizes": list(self.batch_sizes),
             "compared_elements": self.compared_elements,
             "criterion": {"k": K, "words": CRITERION},
+            "diagnosis": self.diagnosis,
             "ladder": [rung.to_dict() for rung in self.ladder],
             "outputs": [output.to_dict() for output in self.outputs],
             "placement": self.placement.to_dict(),
             "files": {role: dict(file) for role, file in self.files.items()},
             "environment": dict(self.environment),
+            "inputs": {name: dict(what) for name, what in self.inputs.items()},
+            "localization": None if self.localization is None else self.localization.to_dict(),
+            "mutation": None if self.mutation is None else self.mutation.to_dict(),
+            "stability": None if self.stability is None else [asdict(each) for each in self.stability],
+            "edge_cases": [case.to_dict() for case in self.edge_cases],
+            "figures_explained": dict(FIGURES),
         }
         return finite(report)
-
-
-def _badness(rung: Rung) -> float:
-    return math.inf if math.isnan(rung.excess) else rung.excess

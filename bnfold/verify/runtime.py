@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from bnfold.errors import AttestationError, InputError, MissingDependencyError
+from bnfold.verify.bound import BoundCall
 from bnfold.verify.diagnosis import preload, what_is_missing
 from bnfold.verify.placement import PlacedNode, Placement, read_profile
 from bnfold.verify.provider import Provider
@@ -24,13 +25,21 @@ _FATAL = 4
 class Session(AbstractContextManager["Session"]):
     """One ONNX Runtime session; ``run`` as often as needed, with changing shapes.
 
-    A recording session knows its ``placement`` after the first run.
+    A recording session knows its ``placement`` after ``recorded`` runs, the first by default.
     """
 
     def __init__(
-        self, session: Any, provider: Provider, profile_folder: "tempfile.TemporaryDirectory[str] | None"
+        self,
+        session: Any,
+        provider: Provider,
+        profile_folder: "tempfile.TemporaryDirectory[str] | None",
+        *,
+        tf32: bool = False,
+        recorded: int = 1,
     ) -> None:
         self.provider = provider
+        self._left = recorded
+        self._tf32 = tf32
         self._session: Any = session
         self._profile_folder = profile_folder
         self._records = profile_folder is not None
@@ -44,13 +53,32 @@ class Session(AbstractContextManager["Session"]):
             AttestationError: the same on another provider than the CPU, whose running again is not what was asked for.
         """
         names = [output.name for output in self._session.get_outputs()]
-        with _full_precision():
-            try:
-                values = self._session.run(names, dict(inputs))
-            except Exception as error:  # the runtime's exceptions share no base but this
-                raise _failure(self.provider, f"ONNX Runtime on {self.provider}: {_one_line(error)}") from error
-        self._end_profile()
+        with self._runtime():
+            values = self._session.run(names, dict(inputs))
+        self._left -= 1
+        if self._left == 0:
+            self._end_profile()
         return dict(zip(names, values, strict=True))
+
+    def bound(self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]]) -> BoundCall:
+        """Return a call on inputs and outputs that lie in the provider's memory, at the same addresses every time.
+
+        ``outputs`` tell shapes and types, as a run has returned them. A call raises what ``run`` does.
+
+        Raises:
+            InputError: the runtime rejects them; the message is the runtime's.
+            AttestationError: the same on another provider than the CPU.
+        """
+        ortvalue, memory = onnxruntime_module().OrtValue, self.provider.memory
+        with self._runtime():
+            binding = self._session.io_binding()
+            for name, array in inputs.items():
+                binding.bind_ortvalue_input(name, ortvalue.ortvalue_from_numpy(array, memory, 0))
+            for name, array in outputs.items():
+                value = ortvalue.ortvalue_from_shape_and_type(array.shape, array.dtype, memory, 0)
+                binding.bind_ortvalue_output(name, value)
+            binding.synchronize_inputs()
+        return BoundCall(self._session, binding, list(outputs), self._runtime)
 
     @property
     def placement(self) -> Placement:
@@ -75,6 +103,15 @@ class Session(AbstractContextManager["Session"]):
     def __enter__(self) -> Self:
         return self
 
+    @contextmanager
+    def _runtime(self) -> Generator[None]:
+        """Do what the runtime's own code does, its failures told as ours."""
+        with _tf32_override("1" if self._tf32 else "0"):
+            try:
+                yield
+            except Exception as error:  # the runtime's exceptions share no base but this
+                raise _failure(self.provider, f"ONNX Runtime on {self.provider}: {_one_line(error)}") from error
+
     def _end_profile(self) -> None:
         if self._profile_folder is not None:
             self._executed = read_profile(Path(self._session.end_profiling()))
@@ -83,11 +120,22 @@ class Session(AbstractContextManager["Session"]):
 
 
 def open_session(
-    model: Path | bytes, provider: Provider = Provider.CPU, *, optimized: bool, record: bool = False
+    model: Path | bytes,
+    provider: Provider = Provider.CPU,
+    *,
+    optimized: bool,
+    record: bool = False,
+    recorded: int = 1,
+    tf32: bool = False,
+    threads: int | None = None,
+    cuda_graph: bool = False,
 ) -> Session:
     """Open ``model`` on ``provider``, with the runtime's graph optimizations all on or all off.
 
-    ``record`` keeps the placement of every node; such a session is closed by ``with`` or by ``close``.
+    ``record`` keeps the placement of every node during the first ``recorded`` runs; such a session is closed by
+    ``with`` or by ``close``. ``tf32`` lets the provider round operands to TF32, which it may not otherwise.
+    ``threads`` are those that one operator's work is divided among; None leaves their number to the runtime.
+    ``cuda_graph`` needs a `Session.bound` call.
 
     Raises:
         MissingDependencyError: ONNX Runtime is not installed.
@@ -100,13 +148,16 @@ def open_session(
     folder = tempfile.TemporaryDirectory(prefix="bnfold-profile-") if record else None
     try:
         options = _session_options(onnxruntime, optimized=optimized, profile_folder=folder and folder.name)
-        session = _construct(onnxruntime, model, provider, options)
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        asked = provider.options(tf32=tf32, cuda_graph=cuda_graph)
+        session = _construct(onnxruntime, model, provider, options, asked, tf32=tf32)
         _check_provider(onnxruntime, session, provider)
     except BaseException:
         if folder is not None:
             folder.cleanup()
         raise
-    return Session(session, provider, folder)
+    return Session(session, provider, folder, tf32=tf32, recorded=recorded)
 
 
 def onnxruntime_module() -> ModuleType:
@@ -128,11 +179,19 @@ def onnxruntime_module() -> ModuleType:
     return onnxruntime
 
 
-def _construct(onnxruntime: ModuleType, model: Path | bytes, provider: Provider, options: Any) -> Any:
+def _construct(
+    onnxruntime: ModuleType,
+    model: Path | bytes,
+    provider: Provider,
+    options: Any,
+    providers: list[tuple[str, dict[str, str]]],
+    *,
+    tf32: bool,
+) -> Any:
     source = model if isinstance(model, bytes) else str(model)
-    with _full_precision():
+    with _tf32_override("1" if tf32 else "0"):
         try:
-            session = onnxruntime.InferenceSession(source, options, providers=provider.options, enable_fallback=0)
+            session = onnxruntime.InferenceSession(source, options, providers=providers, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no base but this
             missing = what_is_missing(onnxruntime, provider)
             if missing:
@@ -157,6 +216,8 @@ def _session_options(onnxruntime: ModuleType, *, optimized: bool, profile_folder
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL
+    # Threads that spin for more work after a run would take the cores from whatever session is run next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if profile_folder is not None:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         options.enable_profiling = True
@@ -165,14 +226,14 @@ def _session_options(onnxruntime: ModuleType, *, optimized: bool, profile_folder
 
 
 @contextmanager
-def _full_precision() -> Generator[None]:
-    """Keep NVIDIA's libraries from using TF32 while they are loaded, built and run.
+def _tf32_override(setting: str) -> Generator[None]:
+    """Let NVIDIA's libraries use TF32 ("1") or keep them from it ("0") while they are loaded, built and run.
 
     The CUDA provider has an option for it; TensorRT's has none, and listens to this variable.
     """
     name = "NVIDIA_TF32_OVERRIDE"
     before = os.environ.get(name)
-    os.environ[name] = "0"
+    os.environ[name] = setting
     try:
         yield
     finally:

@@ -41,19 +41,19 @@ def value_findings(name: str, oracle: Array, baseline: Array, candidate: Array) 
         yield _inconclusive(f"output {name} of the original is not finite in {_share(baseline)}, on the runtime")
     elif not np.isfinite(candidate).all():
         words = f"output {name} of the candidate is not finite in {_share(candidate)}, the original's is"
-        yield Finding(Verdict.NOT_EQUIVALENT, words)
+        yield Finding(Verdict.NOT_EQUIVALENT, words, about="values", output=name)
 
 
 def contrast_findings(name: str, oracle: Array, samples: int, limit: Size) -> Iterator[Finding]:
     """Find an output that varies over the samples by too little for its limit to tell a wrong candidate by."""
     variation = variation_over_samples(oracle, samples)
     if not variation:
-        yield _inconclusive(f"output {name} is the same for every sample: it would not show a difference")
+        yield _contrast(name, "is the same for every sample")
     elif variation < DISCERNIBLE * limit.rms:
         words = (
             f"varies over the samples by {variation:.1e}, less than {DISCERNIBLE:.0f} times its limit {limit.rms:.1e}"
         )
-        yield _inconclusive(f"output {name} {words}: it would not show a difference")
+        yield _contrast(name, words)
 
 
 def noise_findings(name: str, baseline: Size, output: Size, roundoff: float) -> Iterator[Finding]:
@@ -70,7 +70,12 @@ def variation_over_samples(oracle: Array, samples: int) -> float:
 
 
 def _inconclusive(words: str) -> Finding:
-    return Finding(Verdict.INCONCLUSIVE, words)
+    return Finding(Verdict.INCONCLUSIVE, words, about="vacuity")
+
+
+def _contrast(name: str, words: str) -> Finding:
+    told = f"output {name} {words}: it would not show a difference"
+    return Finding(Verdict.INCONCLUSIVE, told, about="contrast", output=name)
 
 
 def _share(values: Array) -> str:

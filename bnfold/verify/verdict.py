@@ -1,8 +1,9 @@
 """The four verdicts, and what a run must have found to earn the first of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Verdict(StrEnum):
@@ -32,13 +33,24 @@ _GRAVEST_FIRST = (Verdict.NOT_EQUIVALENT, Verdict.NOT_ATTESTED, Verdict.INCONCLU
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that speaks against equivalence, in words, with the verdict that it leads to."""
+    """One thing that speaks against equivalence, in words, with the verdict that it leads to.
+
+    ``about`` tells machines what kind of thing it is: those of a ``rung`` that exceeds its limit and of an output's
+    ``contrast`` follow from limits, and are made anew where a report is judged again. ``output``, ``rung`` are names.
+    """
 
     verdict: Verdict
     words: str
+    about: str = "other"
+    output: str | None = None
+    rung: str | None = None
 
     def __str__(self) -> str:
         return self.words
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding for JSON."""
+        return {**asdict(self), "verdict": self.verdict.value}
 
 
 def decide(findings: Sequence[Finding]) -> Verdict:

@@ -56,7 +56,7 @@ def test_a_true_fold_is_equivalent(compare: Comparison, seed: int) -> None:
     layers = random_layers(seed)
     report = compare(network(layers), network(layers, right), images(8, seed=seed))
     assert (report.verdict, report.exit_code, report.findings) == (Verdict.EQUIVALENT, 0, ())
-    assert [rung.name for rung in report.ladder] == [RungName.STORAGE, RungName.RUNTIME]
+    assert [rung.name for rung in report.ladder] == [RungName.ALGEBRA, RungName.STORAGE, RungName.RUNTIME]
     assert (report.samples, report.batch_sizes, report.compared_elements) == (8, (1, 2, 5), 80)
     (output,) = report.outputs
     assert output.baseline.relative_rmse < 1e-6
@@ -76,9 +76,16 @@ def test_planted_faults_are_caught(compare: Comparison, name: str, layer: int | 
     report = compare(network(layers), network(layers, fold))
     assert (report.verdict, report.exit_code) == (Verdict.NOT_EQUIVALENT, 1)
     assert "output logits: the candidate's graph or weights are wrong" in report.findings[0].words
-    storage, runtime = report.ladder
+    algebra, storage, runtime = report.ladder
+    assert algebra.passed  # that of bnfold's own fold, which the candidate is not
     assert storage.excess > 10
     assert runtime.excess > 1
+    assert "enters on the rung storage" in report.diagnosis
+    assert report.localization is not None
+    fault = report.localization.first_fault
+    assert fault is not None
+    assert fault.nodes == (f"conv{layer or 0}",)
+    assert report.mutation is None  # a candidate that is wrong already has nothing to show by being made worse
 
 
 def test_a_graph_compared_with_itself_has_no_error_of_storage(compare: Comparison) -> None:
@@ -234,7 +241,8 @@ def test_a_constant_output_never_passes(compare: Comparison) -> None:
         np.zeros((3, 2), np.float32), helper.make_node("Add", ["z", "b"], ["y"]), b=np.array([1, 2], np.float32)
     )
     report = compare(proto, proto, rows(8, 3))
-    assert (report.exit_code, len(report.findings)) == (4, 1)
+    assert [finding.about for finding in report.findings] == ["contrast", "self-test"]
+    assert report.exit_code == 4
     assert "is the same for every sample" in report.findings[0].words
 
 
@@ -321,7 +329,7 @@ def test_the_report_as_json(compare: Comparison, tmp_path: Path) -> None:
     assert {"onnx", "numpy", "python", "platform"} <= document["environment"].keys()
     assert any(name.startswith("onnxruntime") for name in document["environment"])
     (output,) = document["outputs"]
-    assert [rung["name"] for rung in output["ladder"]] == ["storage", "runtime"]
+    assert [rung["name"] for rung in output["ladder"]] == ["algebra", "storage", "runtime"]
     for rung in output["ladder"]:
         for norm in ("rms", "largest"):
             assert rung["limit"][norm] == pytest.approx(8 * rung["baseline"][norm] + rung["floor"][norm])
@@ -340,9 +348,12 @@ def test_progress_is_told_of_every_evaluation(compare: Comparison) -> None:
     layers = random_layers()
     compare(network(layers), network(layers, right), progress=progress)
     assert told == [
-        ("candidate on cpu", 3),
+        ("candidate on cpu", 5),  # the three, the largest again, and that in reverse
         ("float64, original", 3),
         ("baseline", 3),
+        ("exact fold", 2),  # by both objectives, of which the first will do
+        ("float64, exact fold", 2),  # of the first three samples
         ("float64, candidate", 3),
         ("float64, weights rounded anew", 4),
+        ("wrong candidates", 8),
     ]

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from bnfold.verify.figures import Agreement, figures
@@ -53,3 +54,14 @@ def test_top1_along_axis_one_of_maps() -> None:
 def test_no_choice_no_decision(shape: tuple[int, ...]) -> None:
     """Without at least two values along axis 1 there is nothing to decide."""
     assert figures(np.ones(shape), np.ones(shape), noise=0.1).top1 is None
+
+
+def test_units_in_the_last_place() -> None:
+    """Steps of the output's own type at the oracle's value: 2⁻²³ at 1 and 1.9, 2⁻²² at 2."""
+    oracle = np.array([[1.0, 1.9, 2.0, 0.0]])
+    error = np.array([[2.0**-23, 3 * 2.0**-23, 2.0**-22, 0.0]])
+    result = figures(oracle + error, oracle, dtype=ir.DataType.FLOAT)
+    assert (result.max_ulp, result.rms_ulp) == (3.0, pytest.approx(np.sqrt(11 / 4)))
+    assert figures(oracle + 2.0**-10, oracle, dtype=ir.DataType.FLOAT16).max_ulp == pytest.approx(2.0**-10 / 2.0**-24)
+    assert figures(oracle, oracle).max_ulp is None
+    assert figures(oracle, oracle, dtype=ir.DataType.INT64).rms_ulp is None

@@ -18,9 +18,9 @@ def rung(error: float, name: RungName = RungName.RUNTIME) -> Rung:
 
 
 def output(name: str, *errors: float) -> OutputReport:
-    """Return an output with one rung an error, the last of which is the runtime's."""
+    """Return an output with two rungs, of the stored graph and of the runtime."""
     values = figures(np.ones((2, 3)), np.ones((2, 3)))
-    return OutputReport(name, values, values, tuple(map(rung, errors, list(RungName)[-len(errors) :])))
+    return OutputReport(name, values, values, tuple(map(rung, errors, [RungName.STORAGE, RungName.RUNTIME])))
 
 
 @pytest.fixture
@@ -70,8 +70,9 @@ def test_json_has_no_numbers_that_are_not_finite(report: VerificationReport) -> 
 
 
 def test_findings_come_with_their_verdicts(report: VerificationReport) -> None:
-    """Machines read the verdict of each finding, people its words."""
-    finding = Finding(Verdict.NOT_ATTESTED, "bn ran elsewhere")
+    """Machines read the verdict of each finding and what it is about, people its words."""
+    finding = Finding(Verdict.NOT_ATTESTED, "bn ran elsewhere", about="attestation")
     document = replace(report, findings=(finding,)).to_dict()
-    assert document["findings"] == [{"verdict": "not-attested", "words": "bn ran elsewhere"}]
+    told = {"verdict": "not-attested", "words": "bn ran elsewhere", "about": "attestation"}
+    assert document["findings"] == [{**told, "output": None, "rung": None}]
     assert (document["verdict"], document["exit_code"]) == ("not-attested", 3)

@@ -164,3 +164,34 @@ def test_the_environment_comes_back_as_it_was(
     with open_session(unfolded, optimized=True) as session:
         session.run(images(2))
     assert os.environ.get("NVIDIA_TF32_OVERRIDE") == before
+
+
+def test_bound_calls_compute_what_a_run_does(unfolded: Path) -> None:
+    """The outputs are bit by bit those of the same session, call after call."""
+    with open_session(unfolded, optimized=True, threads=1) as session:
+        expected = session.run(images(3))
+        call = session.bound(images(3), expected)
+        for _ in range(2):
+            call()
+            found = call.outputs()
+            assert all(np.array_equal(found[name], array) for name, array in expected.items())
+
+
+def test_what_does_not_fit_cannot_be_bound(unfolded: Path) -> None:
+    """The runtime's own message, in one line."""
+    with open_session(unfolded, optimized=True) as session:
+        outputs = session.run(images(3))
+        with pytest.raises(InputError, match="ONNX Runtime on cpu: "):
+            session.bound({"absent": np.zeros(3, np.float32)}, outputs)
+
+
+def test_a_session_records_as_many_runs_as_asked_for(unfolded: Path) -> None:
+    """Each kernel tells which run it was in and how long it took; what runs later is not recorded."""
+    with open_session(unfolded, optimized=False, record=True, recorded=2) as session:
+        for _ in range(3):
+            session.run(images(2))
+        executed = session.placement.executed
+    runs = [[node.name for node in executed if node.run == run] for run in (0, 1, 2)]
+    assert runs[0] == runs[1] != []
+    assert runs[2] == []
+    assert sum(node.seconds for node in executed) > 0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from bnfold.errors import InputError
-from bnfold.verify.samples import LARGEST_BATCH, batch_of, batches, joined, random_inputs
+from bnfold.verify.samples import LARGEST_BATCH, Range, batch_of, batches, joined, random_inputs
 from tests.verify.graphs import model, network, random_layers
 
 
@@ -50,14 +50,44 @@ def test_outputs_of_changing_shape_are_joined_flat() -> None:
 
 
 def test_random_inputs_fit_the_graph_and_their_seed() -> None:
-    """Shape and type are the graph's, values standard normal, the same for the same seed only."""
+    """Shape and type are the graph's; the values are the same for the same seed only."""
     graph = ir.from_proto(network(random_layers()))
     first, again, other = (random_inputs(graph, 50, seed)["images"] for seed in (0, 0, 1))
     assert (first.shape, first.dtype) == ((50, 3, 12, 12), np.float32)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1
-    # 21600 values: standard errors of mean and deviation are 0.007 and 0.005.
-    assert (abs(first.mean()), abs(first.std() - 1)) < (0.035, 0.025)
+
+
+def test_every_random_sample_has_a_mean_and_a_spread_of_its_own() -> None:
+    """Within a sample normal; spreads from a quarter to four, means of size one: averages tell the samples apart."""
+    first = random_inputs(ir.from_proto(network(random_layers())), 50, 0)["images"].reshape(50, -1).astype(np.float64)
+    spread, mean = first.std(axis=1), first.mean(axis=1)
+    # A deviation of 432 values is known to one part in 29; five times that is allowed.
+    assert 0.25 * 0.83 < spread.min() < 0.5
+    assert 2 < spread.max() < 4 * 1.17
+    assert 0.5 < mean.std() < 1.5
+    standard = (first - mean[:, None]) / spread[:, None]
+    assert abs((standard**4).mean() - 3) < 0.25  # the fourth moment of a normal value, of 21600
+
+
+def test_random_inputs_stay_within_a_range() -> None:
+    """Real numbers and integers, both bounds reached; the other inputs are what they would be."""
+    nodes = [helper.make_node("Abs", ["x"], ["y"])]
+    tokens = ir.from_proto(model(nodes, {"x": ["N", 9]}, {"y": ["N", 9]}, dtype=TensorProto.INT64))
+    drawn = random_inputs(tokens, 100, 0, {"x": Range(3, 7.5)})["x"]
+    assert (drawn.dtype, drawn.min(), drawn.max()) == (np.int64, 3, 7)
+    pixels = random_inputs(ir.from_proto(network(random_layers())), 50, 0, {"images": Range(0, 255)})["images"]
+    assert (pixels.dtype, pixels.min() >= 0, pixels.max() <= 255, pixels.max() > 254) == (np.float32, True, True, True)
+
+
+def test_a_range_is_for_an_input_that_there_is() -> None:
+    """A misspelt name, bounds in the wrong order or infinite: bad input, and what there is."""
+    graph = ir.from_proto(network(random_layers()))
+    with pytest.raises(InputError, match="range for image: the graph has no such input; it has images"):
+        random_inputs(graph, 2, 0, {"image": Range(0, 1)})
+    for low, high in ((1.0, 0.0), (0.0, np.inf), (np.nan, 1.0)):
+        with pytest.raises(InputError, match="expected two finite numbers, the smaller one first"):
+            Range(low, high)
 
 
 def test_random_inputs_fill_whole_batches() -> None:

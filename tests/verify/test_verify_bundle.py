@@ -106,7 +106,7 @@ def test_limits_are_those_of_the_original_file(tmp_path: Path) -> None:
     files = saved(original, tmp_path / "original.onnx"), saved(folded, tmp_path / "folded.onnx")
     expected, found = verify(*files, inputs), verify_bundle(written.folder)
     assert (found.verdict, found.findings) == (expected.verdict, expected.findings) == (Verdict.EQUIVALENT, ())
-    for ours, theirs in zip(found.ladder, expected.ladder, strict=True):
+    for ours, theirs in zip(found.ladder, expected.ladder[1:], strict=True):  # without the original, no exact fold
         assert ours.name is theirs.name
         assert asdict(ours.tolerance.limit) == pytest.approx(asdict(theirs.tolerance.limit), rel=0.1)
 

@@ -1,7 +1,7 @@
 """Walks a float64 graph node by node, freeing every value after its last reader."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -16,6 +16,36 @@ from bnfold.verify.oracle.widening import WIDENED, widened
 
 OLDEST_OPSET = 7
 """Before it, broadcasting and inference mode were attributes of their own."""
+
+
+class Step:
+    """One node in the course of an evaluation, with the values that it read.
+
+    Attributes:
+        name: the node's name, or its first output's where it has none.
+        op_type: its operator.
+        inputs: names of the values that it reads, subgraphs included; "" where an optional one is absent.
+    """
+
+    def __init__(self, node: OpRun, values: Mapping[str, Value | None]) -> None:
+        self._node, self._values = node, values
+        self.name: str = node.onnx_node.name or node.output[0]
+        self.op_type: str = node.op_type
+        self.inputs = tuple(node.input)
+
+    def value(self, name: str) -> Value:
+        """Return what the node read under ``name``."""
+        value = self._values[name]
+        assert value is not None
+        return value
+
+    def again(self, other: Mapping[str, Value]) -> dict[str, Value]:
+        """Evaluate the node once more, with the values in ``other`` in the place of those it read."""
+        return _evaluate(self._node, {**self._values, **other})
+
+
+Hook = Callable[[Step, dict[str, Value]], Mapping[str, Value]]
+"""Takes a node and its results by name, and returns the values that later nodes read in their place."""
 
 
 class Oracle:
@@ -38,10 +68,15 @@ class Oracle:
         except (NotImplementedError, RuntimeError) as error:
             raise InputError(f"the float64 oracle cannot evaluate this graph: {error}") from error
         self._nodes = evaluator.rt_nodes_
+        self.value_names = tuple(name for node in self._nodes for name in node.output if name)
         self._readers = [sorted(_names_read(node.onnx_node)) for node in self._nodes]
 
-    def run(self, inputs: Mapping[str, Value], outputs: Sequence[str] | None = None) -> dict[str, Value]:
+    def run(
+        self, inputs: Mapping[str, Value], outputs: Sequence[str] | None = None, hook: Hook | None = None
+    ) -> dict[str, Value]:
         """Return the values named in ``outputs`` (any values of the main graph; default: the graph's outputs).
+
+        ``hook`` is told of every node when it has been evaluated, and may put other values in the place of its results.
 
         Raises:
             InputError: an input is missing or unknown, a name in ``outputs`` is unknown, or a node cannot be
@@ -54,7 +89,8 @@ class Oracle:
         waiting = Counter(name for names in self._readers for name in names) + Counter(("", *wanted))
         with np.errstate(all="ignore"):  # what is not finite shows in the values
             for node, names in zip(self._nodes, self._readers, strict=True):
-                values |= _evaluate(node, values)
+                results = _evaluate(node, values)
+                values |= results if hook is None else hook(Step(node, values), results)
                 waiting.subtract(names)
                 for name in (*names, *node.output):
                     if waiting[name] <= 0:

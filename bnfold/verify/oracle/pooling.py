@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bnfold.verify.oracle.types import Array
+from bnfold.verify.oracle.types import Array, Value
 from bnfold.verify.oracle.windows import Windows
 
 
@@ -16,12 +16,14 @@ def max_pool(
     dilations: Sequence[int] | None = None,
     kernel_shape: Sequence[int],
     pads: Sequence[int] | None = None,
-    storage_order: int | None = 0,  # noqa: ARG001  (orders the indices, which are not computed)
+    storage_order: int | None = 0,
     strides: Sequence[int] | None = None,
-) -> Array:
+    outputs: int = 1,
+) -> Array | tuple[Array, Value]:
     """Return y[n, c, o] = max_k x[n, c, o·stride + k·dilation − pad] over the taps that fall on x.
 
-    x is (N, C, *spatial). ONNX MaxPool-1 to MaxPool-22, without the indices.
+    With two ``outputs`` also where in x, flattened, each maximum was found first; with ``storage_order`` 1 the spatial
+    axes are flattened with the first one fastest. x is (N, C, *spatial). ONNX MaxPool-1 to MaxPool-22.
     """
     windows = Windows.of(
         x.shape[2:],
@@ -34,9 +36,30 @@ def max_pool(
     )
     padded = windows.pad(x, -np.inf)
     y = np.full((*x.shape[:2], *windows.output), -np.inf)
+    if outputs == 1:
+        for _, slices in windows.taps():
+            np.maximum(y, padded[(..., *slices)], out=y)
+        return y
+    positions = windows.pad_with(_positions(x.shape, column_major=bool(storage_order)), -1)
+    found = np.full(y.shape, -1, np.int64)
     for _, slices in windows.taps():
-        np.maximum(y, padded[(..., *slices)], out=y)
-    return y
+        larger = padded[(..., *slices)] > y
+        y[larger], found[larger] = padded[(..., *slices)][larger], positions[(..., *slices)][larger]
+    return y, found
+
+
+def _positions(shape: Sequence[int], *, column_major: bool) -> Value:
+    """Return of every element of an array (N, C, *spatial) its place when the array is flattened."""
+    places = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
+    if not column_major:
+        return places
+    turned = np.arange(np.prod(shape, dtype=np.int64)).reshape(*shape[:2], *reversed(shape[2:]))
+    return turned.transpose(0, 1, *range(len(shape) - 1, 1, -1))
+
+
+def global_max_pool(x: Array) -> Array:
+    """Return the maximum over the spatial axes of x (N, C, *spatial), each kept as extent 1 (ONNX GlobalMaxPool-1)."""
+    return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)
 
 
 def average_pool(

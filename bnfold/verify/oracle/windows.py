@@ -7,7 +7,7 @@ from math import ceil
 
 import numpy as np
 
-from bnfold.verify.oracle.types import Array
+from bnfold.verify.oracle.types import Array, Value
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ class Windows:
     def pad_overhang(self, x: Array, fill: float = 0.0) -> Array:
         """Return ``x``, already padded as declared, with what ceil mode's last windows lack."""
         return _padded(x, [0] * len(self.overhang), self.overhang, fill)
+
+    def pad_with(self, x: Value, fill: int) -> Value:
+        """Return integers padded as `pad` pads numbers."""
+        widths = [(0, 0)] * (x.ndim - len(self.before))
+        widths += [(b, a + o) for b, a, o in zip(self.before, self.after, self.overhang, strict=True)]
+        return np.pad(x, widths, constant_values=fill)
 
     def taps(self) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
         """Yield every kernel tap with the slices of the padded input, one an axis, that it reads over all outputs."""

@@ -11,21 +11,36 @@ if TYPE_CHECKING:
     from bnfold.verify import VerificationReport
     from bnfold.verify.report import OutputReport
 
-_RUNGS = {
-    "algebra": "exact fold, in float64",
-    "storage": "as stored, in float64",
-    "runtime": "on the runtime",
-}
-
 
 def verified(report: "VerificationReport") -> Iterator[Table | str]:
     """Yield the errors of every output, the ladder, what was found, and the verdict in a sentence."""
     if report.outputs:
         yield outputs(report.outputs)
         yield ladder(report)
+        yield from told(report)
     if report.findings:
         yield texts(("finding", "words"), [(str(finding.verdict), finding.words) for finding in report.findings])
     yield verdict(report)
+
+
+def told(report: "VerificationReport") -> Iterator[str]:
+    """Yield a sentence on each: where the error enters, which node is at fault, the self-test, and the edge cases."""
+    yield report.diagnosis
+    if report.localization is not None:
+        yield report.localization.words
+    if report.mutation is not None:
+        yield report.mutation.words
+    if report.edge_cases:
+        passed = sum(case.passed for case in report.edge_cases)
+        names = ", ".join(case.name for case in report.edge_cases)
+        yield f"{passed} of {len(report.edge_cases)} edge cases passed ({names})."
+
+
+def explained() -> Iterator[Table]:
+    """Yield every figure of a report with its line of help."""
+    from bnfold.verify.explanations import FIGURES
+
+    yield texts(("figure", "what it is"), list(FIGURES.items()))
 
 
 def outputs(reports: "tuple[OutputReport, ...]") -> Table:
@@ -46,13 +61,15 @@ def outputs(reports: "tuple[OutputReport, ...]") -> Table:
 
 def ladder(report: "VerificationReport") -> Table:
     """Return each rung at the output where it is closest to its limit."""
+    from bnfold.verify.reports import words
+
     rows = [
         (
-            _RUNGS.get(rung.name.value, rung.name.value),
+            words.rung(rung.name.value),
             error(rung.error.rms),
             error(rung.tolerance.limit.rms),
             f"{rung.excess:.2g}",
-            "yes" if rung.passed else "NO",
+            ("yes" if rung.passed else "NO") if rung.judged else "beside",
         )
         for rung in report.ladder
     ]

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnfold.errors import InputError
 from tests.verify.oracle.nodes import by_oracle, by_runtime, normal, one_node
 from tests.verify.oracle.strategies import Geometry, geometries
 
@@ -35,9 +35,24 @@ def test_average_pool_is_that_of_the_runtime(geometry: Geometry, ceil_mode: bool
     np.testing.assert_allclose(by_oracle(proto, x)[0], by_runtime(proto, x)[0], atol=SINGLE)
 
 
-def test_indices_of_max_pool_are_refused() -> None:
-    """A second output that the oracle does not compute is an error, not a missing value somewhere behind it."""
-    x = {"x": normal(1, 1, 4)}
-    proto = one_node("MaxPool", x, outputs=("y", "indices"), kernel_shape=[2])
-    with pytest.raises(InputError, match=r"node 'node' \(MaxPool\): .* does not compute its output indices"):
-        by_oracle(proto, x)
+@settings(max_examples=40, deadline=None)
+@given(geometry=geometries(dilated_same=False), column_major=st.booleans())
+def test_indices_of_max_pool_are_those_of_the_runtime(geometry: Geometry, column_major: bool) -> None:
+    """Where each maximum was, flattened in either order; of equal numbers the first."""
+    x = {"x": np.round(normal(2, 3, *geometry.spatial))}  # whole numbers: many maxima are found twice
+    order: dict[str, Any] = {"storage_order": int(column_major)} if len(geometry.spatial) == 2 else {}
+    proto = one_node("MaxPool", x, outputs=("y", "indices"), **{**geometry.attributes, **order})
+    proto.graph.output[1].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    for found, expected in zip(by_oracle(proto, x), by_runtime(proto, x), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("operator", ["GlobalMaxPool", "GlobalAveragePool"])
+@pytest.mark.parametrize("spatial", [(5,), (5, 4), (5, 4, 3)])
+def test_global_pooling_in_every_rank(operator: str, spatial: tuple[int, ...]) -> None:
+    """All spatial axes become one, however many there are."""
+    x = {"x": normal(2, 3, *spatial)}
+    proto = one_node(operator, x)
+    found, expected = by_oracle(proto, x)[0], by_runtime(proto, x)[0]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=SINGLE)

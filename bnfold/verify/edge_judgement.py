@@ -1,0 +1,86 @@
+"""From the values of an edge case to a finding: each case by itself, against the original on that very input."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bnfold.errors import InputError
+from bnfold.verify.edge_cases import WORDS, EdgeCaseReport, EdgeCases
+from bnfold.verify.judgement import Precisions
+from bnfold.verify.oracle import Array, Oracle
+from bnfold.verify.rounding import UNIT_ROUNDOFF
+from bnfold.verify.runtime import Session
+from bnfold.verify.samples import Arrays, as_doubles, batch_of
+from bnfold.verify.tolerance import K, Size
+from bnfold.verify.verdict import Finding, Verdict
+
+
+def edge_excess(run: Array, exact: Array, baseline: Array, usual: Size, precisions: Precisions) -> float | None:
+    """Return the error of one output over its limit, None where the original is not finite.
+
+    limit = k·(b·u_s/u_b + u_s·y') + u_s·|y|, with b the original's own error on the case and y' the output's ``usual``
+    size, on ordinary inputs. Where a case happens to make an output zero, b is zero too, and roundings of biases that
+    cancel there are no fault: they are as large as those of ordinary inputs.
+    """
+    if not (np.isfinite(exact).all() and np.isfinite(baseline).all()):
+        return None
+    if run.shape != exact.shape:
+        return float("inf")
+    u_stored = UNIT_ROUNDOFF[precisions.candidate]
+    own = Size.of_difference(baseline, exact) * (u_stored / UNIT_ROUNDOFF[precisions.original])
+    limit = (own + usual * u_stored) * K + Size.of(exact) * u_stored
+    excess = Size.of_difference(run, exact) / limit
+    return float("inf") if np.isnan(excess) else excess
+
+
+def edge_reports(
+    edges: EdgeCases,
+    oracle: Oracle,
+    baseline: Session,
+    runs: Sequence[Arrays],
+    usual: Mapping[str, Size],
+    precisions: Precisions,
+    failure: str | None,
+) -> Iterator[EdgeCaseReport]:
+    """Yield the report of every case that the original takes; others say nothing about the candidate.
+
+    Args:
+        edges: the cases.
+        oracle: the original in double.
+        baseline: the original as it runs.
+        runs: what the candidate gave for the cases, up to the first on which it failed.
+        usual: size of every output on ordinary inputs.
+        precisions: of both graphs.
+        failure: why the candidate failed, if it did.
+    """
+    for index, (name, where) in enumerate(zip(edges.names, edges.plan, strict=True)):
+        inputs = batch_of(edges.inputs, where)
+        try:
+            exact, own = as_doubles(oracle.run(inputs)), as_doubles(baseline.run(inputs))
+        except InputError:
+            continue
+        if index >= len(runs):
+            words = f"the candidate fails where the original runs: {failure}"
+            yield EdgeCaseReport(name, words, passed=False, finite=False, error_over_limit=None)
+            return
+        found = as_doubles(runs[index])
+        excesses = [
+            edge_excess(found[output], exact[output], own[output], size, precisions) for output, size in usual.items()
+        ]
+        yield edge_case(name, excesses)
+
+
+def edge_case(name: str, excesses: Sequence[float | None]) -> EdgeCaseReport:
+    """Return the report of one case, by the output that is worst."""
+    known = [excess for excess in excesses if excess is not None]
+    worst = max(known, default=None)
+    return EdgeCaseReport(name, WORDS[name], worst is None or worst <= 1, len(known) == len(excesses), worst)
+
+
+def edge_findings(cases: Sequence[EdgeCaseReport]) -> Iterator[Finding]:
+    """Yield the cases that the candidate does not pass."""
+    for case in cases:
+        if not case.passed:
+            excess = case.error_over_limit
+            more = "" if excess is None else f": the error is {excess:.2g} times its limit"
+            yield Finding(Verdict.NOT_EQUIVALENT, f"edge case {case.name} ({case.words}){more}", "edge-case")
