@@ -1,9 +1,11 @@
-"""Population statistics side by side: torch's update_bn, fvcore's PreciseBN and bnfold's pooled, in one run.
+"""Population statistics side by side: torch's update_bn, fvcore's PreciseBN and bnfold's estimators, in one run.
 
 Per network and batch size: the largest relative error of a variance against the float64 statistics of the full batch,
-over all channels of the last BN layer, and the time over that of fvcore, measured in turns.
+over all channels of the last BN layer; the time over that of a plain pass of the network in inference mode over the
+same batches, as it is and channels-last; and that of bnfold's over fvcore's. All are measured in turns; a figure is the
+median of the ratios of the rounds.
 
-    python benchmarks/population.py [--rounds N]
+    python benchmarks/population.py [--rounds N] [--samples N]
 """
 
 import argparse
@@ -23,12 +25,24 @@ from bnfold.population import Estimator, calibrate
 
 Method = Callable[[nn.Module, Sequence[Tensor]], object]
 
+PLAIN: Final = "plain pass"
+
 METHODS: Final[dict[str, Method]] = {
     "torch": lambda model, batches: update_bn(batches, model),
     "fvcore": lambda model, batches: update_bn_stats(model, batches, len(batches)),
     "algorithm-2": lambda model, batches: calibrate(model, batches, estimator=Estimator.ALGORITHM_2),
-    "pooled": lambda model, batches: calibrate(model, batches),
+    "pooled": lambda model, batches: calibrate(model, batches, estimator=Estimator.POOLED),
+    "consistent": lambda model, batches: calibrate(model, batches),
+    "on disk": lambda model, batches: calibrate(model, batches, memory_budget=0),
 }
+
+
+def plain_pass(model: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Run the network in inference mode."""
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
 
 
 class Residual(nn.Module):
@@ -44,6 +58,38 @@ class Residual(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Return (N, C, H, W) for the same."""
         return (values + self.bn2(self.conv2(self.bn1(self.conv1(values)).relu()))).relu()
+
+
+class BasicBlock(nn.Module):
+    """The block of ResNet-18, with a normalized shortcut where the shape changes."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        self.shortcut = shortcut if stride > 1 else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return (N, after, H/stride, W/stride)."""
+        hidden = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(values)))))
+        hidden += self.shortcut(values)
+        return self.relu(hidden)
+
+
+def resnet18() -> nn.Module:
+    """Return ResNet-18: 20 BN layers, 11.7 million weights."""
+    stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    widths = [64, 64, 128, 256, 512]
+    blocks = [
+        BasicBlock(before if first else after, after, 2 if first and after > 64 else 1)
+        for before, after in pairwise(widths)
+        for first in (True, False)
+    ]
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
 
 
 def block(before: int, after: int, stride: int) -> nn.Sequential:
@@ -64,11 +110,11 @@ def plain_network() -> nn.Module:
     return nn.Sequential(*(block(before, after, stride) for (before, after), stride in layers))
 
 
-def smooth_images(count: int, mean_over_std: float = 0.5) -> Tensor:
-    """Return random images (count, 3, 32, 32) whose pixels hang together and whose contrast varies, as in pictures."""
+def smooth_images(count: int, mean_over_std: float = 0.5, size: int = 32) -> Tensor:
+    """Return images (count, 3, size, size) whose pixels hang together and whose contrast varies, as in pictures."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.randn(count, 3, 5, 5, generator=generator)
-    pixels = nn.functional.interpolate(coarse, (32, 32), mode="bicubic")
+    pixels = nn.functional.interpolate(coarse, (size, size), mode="bicubic")
     contrast = torch.rand(count, 1, 1, 1, generator=generator) + 0.3
     values = pixels * contrast
     return (values / values.std() + mean_over_std).contiguous()
@@ -80,11 +126,21 @@ def last_variance(model: nn.Module) -> Tensor:
 
 
 def full_batch_variance(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return what torch's own training pass in float64 over one batch of everything finds."""
-    model = copy.deepcopy(model).double().train()
+    """Return the last variance over one batch of everything in float64.
+
+    Each layer normalizes by the mean and the unbiased variance of its own input, as inference will once they are
+    stored; torch's training pass normalizes by the biased variance, which tells where a layer has few values.
+    """
+    model = copy.deepcopy(model).double().eval()
+
+    def set_statistics(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        axes = [axis for axis in range(args[0].ndim) if axis != 1]
+        layer.register_buffer("running_mean", args[0].mean(axes))
+        layer.register_buffer("running_var", args[0].var(axes))
+
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]  # torch's base
-            module.momentum = 1.0
+            module.register_forward_pre_hook(set_statistics)
     with torch.no_grad():
         model(inputs.double())
     return last_variance(model)
@@ -93,18 +149,31 @@ def full_batch_variance(model: nn.Module, inputs: Tensor) -> Tensor:
 def measure(
     model: nn.Module, batches: Sequence[Tensor], rounds: int
 ) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
-    """Return the last variance by method, and its seconds in every round, the methods taking turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
+    """Return the last variance by method, and its seconds in every round, all taking turns."""
+    last = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
+    runs: dict[str, tuple[Method, Sequence[Tensor]]] = {name: (method, batches) for name, method in METHODS.items()}
+    runs |= {PLAIN: (plain_pass, batches), "channels-last": (plain_pass, last)}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     variances: dict[str, Tensor] = {}
     for turn in range(rounds + 1):
-        for name, method in METHODS.items():
+        for name, (method, given) in runs.items():
             candidate = copy.deepcopy(model).train()
+            if given is last:
+                for convolution in candidate.modules():
+                    if isinstance(convolution, nn.Conv2d):
+                        weight = convolution.weight.data
+                        convolution.weight.data = weight.contiguous(memory_format=torch.channels_last)
             start = time.perf_counter()
-            method(candidate, batches)
+            method(candidate, given)
             if turn > 0:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
             variances[name] = last_variance(candidate)
     return variances, seconds
+
+
+def ratio(seconds: dict[str, list[float]], name: str, to: str) -> str:
+    """Return the median over the rounds of one time over another."""
+    return f"{statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True)):11.2f}"
 
 
 def report(name: str, model: nn.Module, inputs: Tensor, sizes: Sequence[int], rounds: int) -> None:
@@ -112,10 +181,11 @@ def report(name: str, model: nn.Module, inputs: Tensor, sizes: Sequence[int], ro
     exact = full_batch_variance(model, inputs)
     for size in sizes:
         variances, seconds = measure(model, inputs.split(size), rounds)
-        errors = [f"{((variances[method] - exact).abs() / exact).max().item():12.1e}" for method in METHODS]
-        pairs = {method: zip(seconds[method], seconds["fvcore"], strict=True) for method in METHODS}
-        ratios = [f"{statistics.median(a / b for a, b in pairs[method]):12.2f}" for method in METHODS]
-        print(f"{name:22}{size:6}", *errors, " |", *ratios, f"{statistics.median(seconds['fvcore']):10.3f}", flush=True)
+        errors = [f"{((variances[method] - exact).abs() / exact).max().item():11.1e}" for method in METHODS]
+        times = [ratio(seconds, method, PLAIN) for method in (*METHODS, "channels-last")]
+        over_fvcore = [ratio(seconds, method, "fvcore") for method in ("pooled", "consistent")]
+        plain = f"{statistics.median(seconds[PLAIN]):8.3f}"
+        print(f"{name:22}{size:6}", *errors[:-1], " |", *times, " |", *over_fvcore, " |", plain, flush=True)
 
 
 def main() -> None:
@@ -125,10 +195,22 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256, help="images in all (default 256)")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    methods = [*METHODS, "channels-last"]
+    shown = [*methods[:-2], *methods, "pooled", "consistent"]
+    groups = (len(methods) - 2, len(methods), 2)
+    titles = ("error of the last variance", "time / plain pass", "time / fvcore")
+    print(
+        f"{'':28}",
+        "  | ".join(f"{title:>{12 * n - 1}}" for title, n in zip(titles, groups, strict=True)),
+        "  |   plain",
+    )
+    cells = [f"{method.replace('channels-last', 'plain, c-l'):>11}" for method in shown]
+    cuts = (0, groups[0], groups[0] + groups[1], len(cells))
+    print(f"{'network':22}{'batch':>6}", "  | ".join(" ".join(cells[a:b]) for a, b in pairwise(cuts)), "  |       s")
     images = smooth_images(arguments.samples)
-    header = [f"{method:>12}" for method in METHODS]
-    print(f"{'':28} {'error of the last variance':>{12 * 4 + 3}}  | {'time / fvcore':>{12 * 4 + 3}}     fvcore")
-    print(f"{'network':22}{'batch':>6}", *header, " |", *header, f"{'s':>10}")
+    report(
+        "ResNet-18, 20 BN", resnet18(), smooth_images(arguments.samples // 8, size=128), (2, 8, 32), arguments.rounds
+    )
     report("residual, 10 BN", residual_network(), images, (2, 8, 32, 100), arguments.rounds)
     report("plain, 5 BN", plain_network(), images, (2, 8, 32, 100), arguments.rounds)
     report("one BN, mean/std 0.5", nn.BatchNorm2d(3), images, (8, 100), arguments.rounds)

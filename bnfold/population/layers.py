@@ -1,40 +1,12 @@
 """Which BN layers of a model get new statistics, and why the others keep theirs."""
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
 from torch.nn.parameter import is_lazy
 
 from bnfold.errors import InputError
 from bnfold.nn import BATCH_NORM_TYPES
-
-
-class Reason(StrEnum):
-    """Why a BN layer keeps the statistics that it has."""
-
-    FROZEN = "frozen"
-    UNTRACKED = "untracked"
-    UNREACHED = "unreached"
-
-
-_WORDS = {
-    Reason.FROZEN: "is frozen; its statistics stay as they are",
-    Reason.UNTRACKED: "keeps no running statistics; it uses the minibatch's at inference too",
-    Reason.UNREACHED: "was not reached by any batch; its statistics stay as they are",
-}
-
-
-@dataclass(frozen=True)
-class KeptLayer:
-    """A BN layer that was left alone: its name in the model and the reason."""
-
-    name: str
-    reason: Reason
-
-    def __str__(self) -> str:
-        return f"BN layer {self.name} {_WORDS[self.reason]}."
+from bnfold.population.kept import KeptLayer, Reason
 
 
 def batch_norm_layers(model: nn.Module) -> dict[str, _BatchNorm]:

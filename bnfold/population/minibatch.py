@@ -1,8 +1,9 @@
 """BN layers that normalize by the minibatch they are given, and tell its moments."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +12,40 @@ from torch.utils.hooks import RemovableHandle
 
 from bnfold.errors import InputError
 from bnfold.population.layers import running_buffers
-from bnfold.population.moments import Measured, Moments, measure
+from bnfold.population.measure import Measured, measure
+from bnfold.population.minibatch_sums import MinibatchSums
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Call:
     """One call of a BN layer: the layer's name, how many samples it was given and the moments of their values."""
 
     layer: str
     samples: int
     measured: Measured
 
-    def moments(self) -> Moments:
-        """Return the moments on the host.
+    @property
+    def count(self) -> int:
+        """Number of values per channel."""
+        return self.measured.count
 
-        Raises:
-            InputError: the layer was given values that are not finite.
-        """
-        try:
-            return self.measured.moments()
-        except InputError as error:
-            advice = "look at the data and at the weights before it"
-            raise InputError(f"BN layer {self.layer}: its input is not finite ({error}); {advice}.") from error
+    def sums(self) -> MinibatchSums:
+        """Return the sums over the samples, on the host."""
+        return self.measured.on_host()
+
+
+def measured_call(layer: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    """Return the call of a layer on an input (N, C, ...) and, in `bnfold.nn`'s layers, the mask (N, ...) beside it.
+
+    Raises:
+        InputError: there are no values per channel.
+    """
+    values, mask = [*args, *(kwargs[name] for name in ("input", "mask") if name in kwargs), None][:2]
+    assert isinstance(values, Tensor), "a BN layer's input"
+    try:
+        return Call(layer, len(values), measure(values, mask))
+    except InputError as error:
+        raise InputError(f"BN layer {layer}: {error}") from error
 
 
 @contextmanager
@@ -46,34 +60,42 @@ def minibatch_normalization(layers: Mapping[str, _BatchNorm]) -> Generator[list[
     Layers in half precision get float32 tensors in place of all of theirs, since μ_B and σ²_B may not fit theirs.
     The caller puts the tensors back (``preserved``); the hooks are removed here.
     """
+    for layer in layers.values():
+        _widen(layer)
+
+    def normalize(layer: _BatchNorm, measured: Measured) -> None:
+        # Assigning to the attributes costs as much as the normalization of a small minibatch.
+        buffers = layer._buffers  # pyright: ignore[reportPrivateUsage]  # see above
+        dtype = running_buffers(layer)[0].dtype
+        mean, variance = measured.mean_and_variance()
+        buffers["running_mean"], buffers["running_var"] = mean.to(dtype), variance.to(dtype)
+
+    with observed(layers, normalize) as calls:
+        yield calls
+
+
+@contextmanager
+def observed(
+    layers: Mapping[str, _BatchNorm], before_call: Callable[[_BatchNorm, Measured], None] = lambda _, __: None
+) -> Generator[list[Call]]:
+    """Yield the list that all calls of ``layers`` are added to; ``before_call`` is run before the layer is."""
     calls: list[Call] = []
     handles: list[RemovableHandle] = []
+
+    def observe(name: str, layer: _BatchNorm) -> RemovableHandle:
+        def before_forward(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls.append(measured_call(name, args, kwargs))
+            before_call(layer, calls[-1].measured)
+
+        return layer.register_forward_pre_hook(before_forward, with_kwargs=True)
+
     try:
         for name, layer in layers.items():
-            _widen(layer)
-            handles.append(_observe(name, layer, calls))
+            handles.append(observe(name, layer))
         yield calls
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _observe(name: str, layer: _BatchNorm, calls: list[Call]) -> RemovableHandle:
-    dtype = running_buffers(layer)[0].dtype
-    # Assigning to the attributes costs as much as the normalization of a small minibatch.
-    buffers = layer._buffers  # pyright: ignore[reportPrivateUsage]  # see above
-
-    def before_forward(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-        values = args[0] if args else kwargs["input"]
-        try:
-            measured = measure(values)
-        except InputError as error:
-            raise InputError(f"BN layer {name}: {error}") from error
-        calls.append(Call(name, len(values), measured))
-        mean, variance = measured.mean_and_variance()
-        buffers["running_mean"], buffers["running_var"] = mean.to(dtype), variance.to(dtype)
-
-    return layer.register_forward_pre_hook(before_forward, with_kwargs=True)
 
 
 def _widen(layer: _BatchNorm) -> None:

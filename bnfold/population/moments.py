@@ -1,4 +1,4 @@
-"""Moments of a set of values per channel: measured accurately, merged exactly.
+"""Moments of a set of values per channel, merged exactly; `bnfold.population.measure` takes them of tensors.
 
 With n values x of a channel::
 
@@ -8,92 +8,11 @@ never through E[x²] − E[x]², which has no digits left once mean/std reaches 
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from bnfold.errors import InputError
-
-_CACHED_VALUES: Final = 1 << 18
-"""Values a step on a CPU: 1 MiB of float32, so that what a step writes is still in the cache when it is summed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What ``measure`` found, still on the device: the sums (C,) of y = x − shift and of y² over ``count`` values."""
-
-    count: int
-    shift: Tensor
-    total: Tensor
-    total_of_squares: Tensor
-
-    def mean_and_variance(self) -> tuple[Tensor, Tensor]:
-        """Return mean and biased variance (C,) to normalize by, still on the device.
-
-        The mean is the shift and the variance is about it, so that what the mean lost in rounding is made up for.
-        """
-        return self.shift, self.total_of_squares / self.count
-
-    def moments(self) -> "Moments":
-        """Return the moments on the host, for which a GPU has to be waited for.
-
-        Raises:
-            InputError: the values were not finite.
-        """
-        shift, total, total_of_squares = map(_on_host, (self.shift, self.total, self.total_of_squares))
-        # What is not finite is refused below, with its channel.
-        with np.errstate(over="ignore", invalid="ignore"):
-            offset = total / self.count
-            # m2 of a constant channel is a difference of roundings.
-            return Moments(self.count, shift + offset, np.maximum(total_of_squares - total * offset, 0))
-
-
-def measure(values: Tensor, channel_axis: int = 1) -> Measured:
-    """Return the sums per channel that the moments of ``values`` come from, without waiting for the device.
-
-    Two passes with a correction (Chan, Golub, LeVeque 1983, "Algorithms for Computing the Sample Variance", eq. 1.7)::
-
-        shift ≈ (1/n) Σ x      y = x − shift      mean = shift + (1/n) Σ y      m2 = Σ y² − (1/n)(Σ y)²
-
-    ``values`` has any rank ≥ 2. float32 and half precision are read in float32: where mean ≫ std, the shift and x lie
-    within a factor of two of each other and y is exact. float64 is read in float64. Sums of parts are added up in
-    float64.
-
-    Raises:
-        InputError: ``values`` has rank below 2, or no values.
-    """
-    if values.ndim < 2 or values.numel() == 0:
-        raise InputError(f"values: expected some per channel of (N, C, ...), found shape {tuple(values.shape)}.")
-    values = values.detach() if channel_axis == 1 else values.detach().movedim(channel_axis, 1)
-    axes = (0, *range(2, values.ndim))
-    shift = values.mean(axes, keepdim=True, dtype=torch.promote_types(values.dtype, torch.float32))
-    parts = _parts(values)
-    scratch = torch.empty_like(parts[0], dtype=shift.dtype)
-    sums = [_sums(torch.sub(part, shift, out=scratch[: len(part)]), axes) for part in parts]
-    total, total_of_squares = sums[0] if len(sums) == 1 else (_added(terms) for terms in zip(*sums, strict=True))
-    return Measured(values.numel() // values.shape[1], shift.view(-1), total, total_of_squares)
-
-
-def _parts(values: Tensor) -> tuple[Tensor, ...]:
-    """Split along N what would not fit a CPU's cache; a GPU is fastest on all of it."""
-    if values.device.type != "cpu" or values.numel() <= _CACHED_VALUES:
-        return (values,)
-    return values.split(max(1, _CACHED_VALUES * len(values) // values.numel()))
-
-
-def _sums(offsets: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    return offsets.sum(axes), offsets.square_().sum(axes)
-
-
-def _added(terms: tuple[Tensor, ...]) -> Tensor:
-    return torch.stack(terms).sum(0, dtype=torch.float64)
-
-
-def _on_host(tensor: Tensor) -> NDArray[np.float64]:
-    return tensor.cpu().numpy().astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +42,10 @@ class Moments:
             found = f"mean {self.mean[channel]}, sum of squared deviations {self.m2[channel]}"
             raise InputError(f"moments: expected finite values, found {found} in channel {channel}.")
 
-    @staticmethod
-    def of(values: Tensor, channel_axis: int = 1) -> "Moments":
-        """Return the moments of a tensor of any rank ≥ 2, over all of its axes but ``channel_axis``.
-
-        Raises:
-            InputError: ``values`` has rank below 2, no values, or values that are not finite.
-        """
-        return measure(values, channel_axis).moments()
+    @classmethod
+    def none(cls, channels: int) -> "Moments":
+        """Return the moments of no values."""
+        return cls(0, np.zeros(channels), np.zeros(channels))
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of both sets of values together, by Chan's formula.

@@ -1,10 +1,12 @@
 """Calls of BN layers added up, one minibatch at a time, into an estimate per layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bnfold.errors import InputError
-from bnfold.population.estimators import Estimate, Estimator, empty_estimate
-from bnfold.population.minibatch import Call
+from bnfold.population.estimators import Estimator, Pooled
+from bnfold.population.ledger import Ledger, Observed
+
+NO_BATCHES = "batches: empty; expected at least one batch to estimate the statistics from."
 
 Sizes = dict[str, list[int]]
 """Values per channel of every call of every layer in one minibatch, by layer."""
@@ -23,14 +25,14 @@ class Tally:
 
     def __init__(self, estimator: Estimator) -> None:
         self.estimator = estimator
-        self.estimates: dict[str, Estimate] = {}
+        self._ledger = Ledger(estimator)
         self.batches = 0
         self.samples = 0
         self.notes: tuple[str, ...] = ()
         self._sizes: Sizes = {}
         self._objection: str | None = None
 
-    def add(self, calls: Sequence[Call], samples: int) -> None:
+    def add(self, calls: Sequence[Observed], samples: int) -> None:
         """Take in the calls of one forward pass over ``samples`` samples.
 
         Raises:
@@ -39,29 +41,51 @@ class Tally:
         self._require_sound()
         sizes: Sizes = {}
         for call in calls:
-            sizes.setdefault(call.layer, []).append(call.measured.count)
+            sizes.setdefault(call.layer, []).append(call.count)
         self._objection = self._object_to(sizes)
         if self._objection is not None:
             self.notes = (f"The last batch ({samples} samples) was left out: {self._objection}",)
             return
         for call in calls:
-            moments = call.moments()
-            if call.layer not in self.estimates:
-                self.estimates[call.layer] = empty_estimate(self.estimator, moments.mean.size)
-            self.estimates[call.layer].add(moments)
+            self._ledger.add(call)
         self._sizes = sizes | self._sizes
         self.batches += 1
         self.samples += samples
 
-    def finish(self) -> None:
-        """Check that there were minibatches to estimate from.
+    @classmethod
+    def total(cls, parts: Iterable["Tally"]) -> "Tally":
+        """Return the tallies of all processes as one, each minibatch in it once.
 
         Raises:
-            InputError: there were none, or the only one was refused.
+            InputError: there was no minibatch, the only one was refused, or ``ALGORITHM_2`` met different sizes.
         """
-        if self.batches == 0:
-            self._require_sound()
-            raise InputError("batches: empty; expected at least one batch to estimate the statistics from.")
+        first, *others = parts
+        for other in others:
+            first._take_in(other)
+        if first.batches == 0:
+            first._require_sound()
+            raise InputError(NO_BATCHES)
+        return first
+
+    def _take_in(self, other: "Tally") -> None:
+        if self.estimator is Estimator.ALGORITHM_2:
+            for layer, counts in other._sizes.items():
+                if counts != self._sizes.get(layer, counts):
+                    raise InputError(
+                        f"algorithm-2 is over minibatches of one size; BN layer {layer} has {sum(counts)} values per "
+                        f"channel in one process, {sum(self._sizes[layer])} in another; use pooled for others."
+                    )
+        self._ledger.merge(other._ledger)
+        self._sizes = other._sizes | self._sizes
+        self.batches += other.batches
+        self.samples += other.samples
+        self.notes += tuple(note for note in other.notes if note not in self.notes)
+        self._objection = self._objection or other._objection
+
+    @property
+    def estimates(self) -> dict[str, Pooled]:
+        """The estimate of every layer so far, by name."""
+        return self._ledger.estimates
 
     def _require_sound(self) -> None:
         """Raise what spoke against the newest minibatch, now that it is not the last of several."""

@@ -33,6 +33,16 @@ def write_statistics(layers: Mapping[str, _BatchNorm], statistics: Iterable[Laye
         raise
 
 
+def normalize_by(name: str, layer: _BatchNorm, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
+    """Let ``layer``, in eval mode, normalize by these statistics, as they will be stored, until `preserved` ends.
+
+    Raises:
+        InputError: a statistic does not fit the type of the layer's buffers.
+    """
+    old_mean, old_variance = running_buffers(layer)
+    layer.running_mean, layer.running_var = _rounded(mean, old_mean, name), _rounded(variance, old_variance, name)
+
+
 def _rounded(values: NDArray[np.float64], buffer: Tensor, name: str) -> Tensor:
     rounded = torch.tensor(values).to(buffer)
     if not rounded.isfinite().all():

@@ -7,6 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bnfold.population.measure import measure
+from bnfold.population.moments import Moments
+
 EPS = 0.3
 
 
@@ -58,6 +61,11 @@ Columns = NDArray[np.float64]
 def columns(values: Tensor) -> Columns:
     """Return (N, C, *spatial) as one column a channel."""
     return values.detach().double().movedim(1, -1).reshape(-1, values.shape[1]).numpy()
+
+
+def moments_of(values: Tensor) -> Moments:
+    """Return the moments of (N, C, *spatial), as they are measured."""
+    return measure(values).results()[0]
 
 
 def normalized_by_minibatch(values: Tensor, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:

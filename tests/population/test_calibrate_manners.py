@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bnfold.errors import InputError
-from bnfold.population import calibrate
+from bnfold.population import Estimator, calibrate
 from bnfold.population.calibrate import ForwardFn
 from bnfold.progress import Progress, silent
 from tests.population.networks import Classifier, classifier, images, statistics_of
@@ -143,7 +143,7 @@ def test_on_failure_nothing_changes(where: str, error: BaseException) -> None:
         ([images(0)], r"BN layer bn1: .* found shape \(0, 5, 6, 9\)"),
         ([images(4), images(4) * torch.nan], "BN layer bn1: its input is not finite .* channel 0"),
         ([images(4) * torch.inf], "BN layer bn1: its input is not finite"),
-        ([images(1), images(4)], "batch 1: it has one value per channel at BN layer bn3"),
+        ([images(1)], "BN layer bn3: 1 value per channel has no variance"),
     ],
     ids=["no batches", "empty batch", "NaN", "infinity", "one value"],
 )
@@ -154,6 +154,12 @@ def test_bad_batches_are_refused(batches: list[Tensor], message: str) -> None:
     with pytest.raises(InputError, match=message):
         calibrate(model, batches)
     assert all(torch.equal(model.get_buffer(name), statistic) for name, statistic in before.items())
+
+
+def test_a_batch_of_one_value_is_refused_where_layers_normalize_by_it() -> None:
+    """Normalized by one value per channel every sample is β: no pooled statistics above come of that."""
+    with pytest.raises(InputError, match="batch 1: it has one value per channel at BN layer bn3"):
+        calibrate(classifier(), [images(1), images(4)], estimator=Estimator.POOLED)
 
 
 def test_weights_that_are_not_finite_name_the_first_layer_above_them() -> None:
@@ -196,12 +202,15 @@ class Sized(torch.utils.data.IterableDataset[Tensor]):
 def test_progress_is_told_how_many_batches_there_are(
     batches: Callable[[], Iterable[object]], total: int | None
 ) -> None:
-    """The number of batches where it can be known, and None elsewhere."""
+    """The number of batches where it can be known, and None elsewhere; after the first pass it is known."""
     told: list[int | None] = []
 
     def progress(items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
         told.append(total)
         return silent(items, description=description, total=total)
 
-    calibrate(classifier(), batches(), progress=progress)
+    calibrate(classifier(), batches(), progress=progress, estimator=Estimator.POOLED)
     assert told == [total]
+    told.clear()
+    report = calibrate(classifier(), batches(), progress=progress)
+    assert told == [total, report.batches, report.batches]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bnfold.population.estimators import Estimator
-from bnfold.population.layers import KeptLayer, Reason
+from bnfold.population.kept import KeptLayer, Reason
 from bnfold.population.report import CalibrationReport, LayerStatistics
 
 
@@ -36,9 +36,17 @@ def test_the_report_is_json_without_the_statistics() -> None:
         "samples": 6,
         "batches": 2,
         "layers": [
-            {"name": "bn", "count": 12, "channels": 2, "mean_shift": 2.0, "variance_ratio": pytest.approx(5.0)},
+            {
+                "name": "bn",
+                "count": 12,
+                "channels": 2,
+                "mean_shift": 2.0,
+                "variance_ratio": pytest.approx(5.0),
+                "relative_error": None,
+            },
         ],
         "kept": [{"name": "aux.bn", "reason": "unreached"}],
+        "undersampled": {},
         "notes": ["a note"],
     }
 

@@ -6,8 +6,8 @@ import torch
 
 from bnfold.errors import InputError
 from bnfold.population.estimators import Estimator
+from bnfold.population.measure import measure
 from bnfold.population.minibatch import Call
-from bnfold.population.moments import measure
 from bnfold.population.tally import Tally
 
 POOLED, ALGORITHM_2 = Estimator.POOLED, Estimator.ALGORITHM_2
@@ -18,8 +18,7 @@ def tally_of(estimator: Estimator, *sizes: int) -> Tally:
     tally = Tally(estimator)
     for k, size in enumerate(sizes):
         tally.add([Call("bn", size, measure(torch.full((size, 2), float(k))))], size)
-    tally.finish()
-    return tally
+    return Tally.total([tally])
 
 
 def test_pooled_weighs_a_ragged_last_batch_by_its_count() -> None:
@@ -72,7 +71,7 @@ def test_calls_of_different_sizes_may_repeat() -> None:
     scales = [Call("bn", 2, measure(torch.zeros(2, 3, extent))) for extent in (8, 4)]
     tally.add(scales, 2)
     tally.add(scales, 2)
-    tally.finish()
+    tally = Tally.total([tally])
     assert tally.estimates["bn"].count == 2 * (2 * 8 + 2 * 4)
 
 
@@ -82,5 +81,5 @@ def test_layers_may_be_reached_by_some_batches_only() -> None:
     for layer, size in (("always", 4), ("sometimes", 5), ("always", 4)):
         tally.add([Call(layer, 6, measure(torch.zeros(size, 2)))], 6)
     tally.add([Call("sometimes", 6, measure(torch.zeros(3, 2)))], 6)
-    tally.finish()
+    tally = Tally.total([tally])
     assert "BN layer sometimes has 3 values per channel in this one, 5 in the first" in tally.notes[0]

@@ -9,6 +9,7 @@ from bnfold_cli.rendering.tables import figures, percent
 
 if TYPE_CHECKING:
     from bnfold_cli.work.calibrate import Calibrated
+    from bnfold_cli.work.undo import Undone
 
 
 def calibrated(result: "Calibrated") -> Iterator[Table | str]:
@@ -21,10 +22,13 @@ def calibrated(result: "Calibrated") -> Iterator[Table | str]:
             str(layer.count),
             f"{layer.mean_shift:.3g}",
             f"{layer.variance_ratio:.3g}",
+            "" if layer.relative_error is None else f"{layer.relative_error.max():.2g}",
         )
         for layer in report.layers
     ]
-    yield figures(("layer", "channels", "values a channel", "mean moved by σ", "variance factor"), rows)
+    yield figures(
+        ("layer", "channels", "values a channel", "mean moved by σ", "variance factor", "relative error"), rows
+    )
     if result.before is not None and result.after is not None:
         changes = [
             ("test accuracy", percent(result.before.accuracy), percent(result.after.accuracy)),
@@ -33,4 +37,13 @@ def calibrated(result: "Calibrated") -> Iterator[Table | str]:
         yield figures(("", "before", str(report.estimator)), changes)
     yield f"{report.samples} samples of {result.data} in {report.batches} batches."
     yield from report.notes
-    yield f"The calibrated run is in {result.output}."
+    if result.picture is not None:
+        yield f"Histograms of both are drawn in {result.picture}."
+    if result.picture_problem is not None:
+        yield f"No picture was drawn: {result.picture_problem}"
+    yield f"The calibrated {'run' if result.output.is_dir() else 'model'} is in {result.output}."
+
+
+def undone(result: "Undone") -> Iterator[Table | str]:
+    """Yield what was put back."""
+    yield f"{len(result.tensors)} tensors are what they were before the calibration; the run is in {result.output}."

@@ -1,0 +1,149 @@
+"""Self-consistent statistics at the price of one forward pass: every step over all batches before the next BN layer.
+
+The steps of the captured forward pass are cut behind each BN layer's input. Stage k runs on every batch, from what
+stage k − 1 left of it to the input of BN layer k, which is measured; then layer k gets the statistics of all batches,
+and stage k + 1 begins with its normalization. No step runs twice, whatever the number of BN layers, and what no later
+step needs is dropped at once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, cast
+
+from torch import fx
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
+
+from bnfold.errors import InputError
+from bnfold.population.arguments import count_samples
+from bnfold.population.estimators import Estimator, Pooled, empty_estimate
+from bnfold.population.findings import Findings, require_variance
+from bnfold.population.layers import running_buffers
+from bnfold.population.ledger import Ledger
+from bnfold.population.minibatch import measured_call
+from bnfold.population.processes import Processes
+from bnfold.population.program import Environment, Program
+from bnfold.population.spill import States, spill_note
+from bnfold.population.tally import NO_BATCHES
+from bnfold.population.tensor_states import own_storage, pack_tensors, storages_of
+from bnfold.population.write import normalize_by
+from bnfold.progress import Progress
+
+
+class Stage(NamedTuple):
+    """The steps from one BN layer, which comes first, to the input of the next; ``layer`` is the name of the next."""
+
+    nodes: Sequence[fx.Node]
+    batch_norm: fx.Node
+    layer: str
+
+
+def stages_of(program: Program) -> list[Stage]:
+    """Cut the steps of a forward pass behind the input of every BN layer."""
+    stages: list[Stage] = []
+    begin = 0
+    for end, node in enumerate(program.nodes):
+        if node in program.batch_norms:
+            stages.append(Stage(program.nodes[begin:end], node, program.batch_norms[node]))
+            begin = end
+    return stages
+
+
+def walk(
+    program: Program | None,
+    names: Sequence[str],
+    layers: Mapping[str, _BatchNorm],
+    batches: Iterable[object],
+    *,
+    total: int | None,
+    memory_budget: int,
+    processes: Processes,
+    progress: Progress,
+) -> Findings:
+    """Return the self-consistent statistics over ``batches``, each of which is read once.
+
+    Args:
+        program: the forward pass, of a model in eval mode whose buffers may be replaced; None in a process that has no
+            batches.
+        names: of the BN layers that the forward pass calls, in its order.
+        layers: all BN layers to calibrate, by name.
+        batches: of this process.
+        total: their number, where it is known.
+        memory_budget: bytes that batches in waiting may hold in memory.
+        processes: who else measures.
+        progress: told of the batches of each stage.
+
+    Raises:
+        InputError: there are no batches, a layer's input is not finite, a layer has one value per channel, or a
+            statistic does not fit its buffer.
+    """
+    stages = [] if program is None else stages_of(program)
+    estimates: dict[str, Pooled] = {}
+    kept = frozenset[int]() if program is None else storages_of(program.model)
+    with States[object](pack_tensors(kept), memory_budget) as states:
+        here = _Here(program, states, total, progress)
+        for index, name in enumerate(names):
+            where = f"calibrate, layer {index + 1} of {len(names)}"
+            waiting = here.begin(batches, where) if index == 0 else here.resume(where)
+            stage = stages[index] if stages else None
+            last = index + 1 == len(names)
+            channels = running_buffers(layers[name])[0].numel()
+            compute = partial(here.measure, stage, waiting, channels, last=last)
+            estimates[name] = _merged(name, processes.gather(compute))
+            normalize_by(name, layers[name], estimates[name].mean, estimates[name].variance)
+        samples, batch_count = processes.total((sum(here.samples), len(here.samples)))
+        spilled = states.spilled_bytes
+    return Findings(estimates, samples, batch_count, (spill_note(spilled),) if spilled else ())
+
+
+def _merged(name: str, parts: Sequence[Pooled]) -> Pooled:
+    estimate, *others = parts
+    for other in others:
+        estimate.merge(other)
+    if estimate.count == 0:
+        raise InputError(NO_BATCHES)
+    require_variance(name, estimate)
+    return estimate
+
+
+class _Here:
+    """The part of a walk that is this process's own: its batches, and how far they have come."""
+
+    def __init__(self, program: Program | None, states: States[object], total: int | None, progress: Progress) -> None:
+        self._program = program
+        self._states = states
+        self._total = total
+        self._progress = progress
+        self.samples: list[int] = []
+
+    def measure(
+        self, stage: Stage | None, waiting: Iterator[tuple[int, Environment]], channels: int, *, last: bool
+    ) -> Pooled:
+        """Run a stage on every batch and return the moments of the BN layer's input, of this process alone."""
+        ledger = Ledger(Estimator.SELF_CONSISTENT)
+        for index, environment in waiting:
+            assert stage is not None, "a process with batches has the forward pass"
+            assert self._program is not None
+            for node in stage.nodes:
+                self._program.run(node, environment)
+            call = measured_call(stage.layer, *self._program.arguments_of(stage.batch_norm, environment))
+            ledger.add(call)
+            if len(self.samples) == index:
+                self.samples.append(call.samples)
+            if not last:
+                self._states.put(index, environment)
+        return next(iter(ledger.estimates.values()), empty_estimate(Estimator.SELF_CONSISTENT, channels))
+
+    def begin(self, batches: Iterable[object], description: str) -> Iterator[tuple[int, Environment]]:
+        """Yield every batch with its number, as the forward pass begins with it."""
+        for index, batch in enumerate(self._progress(batches, description=description, total=self._total)):
+            samples = count_samples(batch)
+            if samples is not None:
+                self.samples.append(samples)
+            assert self._program is not None, "a process with batches has the forward pass"
+            yield index, self._program.begin(own_storage(batch))
+
+    def resume(self, description: str) -> Iterator[tuple[int, Environment]]:
+        """Yield every batch with its number, as the stage before left it."""
+        batches = len(self.samples)
+        for index in self._progress(range(batches), description=description, total=batches):
+            yield index, cast("Environment", self._states.take(index))
