@@ -1,16 +1,19 @@
 """Batch Normalization from training to deployment.
 
-`fold` takes an ONNX graph and removes its normalizations exactly; `calibrate` recomputes population statistics of a
-torch model; the subpackages hold the rest. Names below load on first use, so that `import bnfold` costs nothing.
+`fold` removes the normalizations of an ONNX graph or a torch module exactly; `calibrate` recomputes population
+statistics of a torch model; the subpackages hold the rest. Names below load on first use, so that `import bnfold` costs
+nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bnfold.entry import fold, inspect
     from bnfold.errors import AttestationError, BnfoldError, InputError, MissingDependencyError
-    from bnfold.folding import FoldReport, fold, inspect
+    from bnfold.folding import FoldReport
     from bnfold.graph import load, save
+    from bnfold.modules import fold_module
     from bnfold.population import Estimator, calibrate
 
 __version__ = "0.1.0"
@@ -23,8 +26,9 @@ _HOMES = {
     "InputError": "bnfold.errors",
     "MissingDependencyError": "bnfold.errors",
     "calibrate": "bnfold.population",
-    "fold": "bnfold.folding",
-    "inspect": "bnfold.folding",
+    "fold": "bnfold.entry",
+    "fold_module": "bnfold.modules",
+    "inspect": "bnfold.entry",
     "load": "bnfold.graph",
     "save": "bnfold.graph",
 }
@@ -39,6 +43,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "fold",
+    "fold_module",
     "inspect",
     "load",
     "save",

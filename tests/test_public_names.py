@@ -18,6 +18,7 @@ def test_public_names_are_pinned() -> None:
         "__version__",
         "calibrate",
         "fold",
+        "fold_module",
         "inspect",
         "load",
         "save",

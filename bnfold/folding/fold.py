@@ -1,42 +1,72 @@
 """Folding as one call: plan, apply, report."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.apply import apply_plan
-from bnfold.folding.counts import count_nodes, initializer_bytes
+from bnfold.folding.counts import Counts, count_nodes, initializer_bytes
 from bnfold.folding.forms import Linear, Normalization
 from bnfold.folding.plan import Objective, Plan, make_plan
 from bnfold.folding.report import Change, FoldReport, Outcome
+from bnfold.folding.sharing import tie_weights
 
 
-def fold(model: ir.Model, objective: Objective = Objective.LATENCY) -> FoldReport:
+def fold(model: ir.Model, objective: Objective = Objective.LATENCY, *, duplicate_weights: bool = True) -> FoldReport:
     """Fold every Batch Normalization of ``model`` that can be folded exactly; the model is edited in place.
+
+    Args:
+        model: the graph.
+        objective: what the fold is for.
+        duplicate_weights: whether calls that share a weight may get copies; else they go on sharing one value, and a
+            normalization that needs a copy is kept. Biases and parameters of affine maps are vectors, copied anyway.
 
     Raises:
         InputError: a weight or a normalization's parameter is not finite, or does not fit its input.
     """
-    before, bytes_before = count_nodes(model), initializer_bytes(model)
+    before = size_of(model)
+    limits = () if duplicate_weights else (tie_weights,)
     plans: list[Plan] = []
     duplicated = 0
     while not plans or plans[-1].narrowed:
-        plans.append(make_plan(model, objective))
+        plans.append(make_plan(model, objective, limits=limits))
         duplicated += apply_plan(model, plans[-1])
-    after = count_nodes(model)
     outcomes = {node: outcome for plan in plans for node, outcome in plan.outcomes.items()}
+    return account(plans, tuple(outcomes.values()), before, size_of(model), duplicated)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a graph is: its nodes, and the bytes of its initializers."""
+
+    counts: Counts
+    bytes: int
+
+
+def size_of(model: ir.Model) -> Size:
+    """Measure a graph."""
+    return Size(count_nodes(model), initializer_bytes(model))
+
+
+def account(
+    plans: Sequence[Plan], outcomes: tuple[Outcome, ...], before: Size, after: Size, duplicated_bytes: int
+) -> FoldReport:
+    """Return the report of plans that were applied one after the other."""
     return FoldReport(
-        batch_norms=tuple(outcomes.values()),
+        batch_norms=outcomes,
         pointwise_removed=tuple(
             pointwise.node.name or ""
             for plan in plans
             for pointwise in plan.removed
             if not isinstance(pointwise, Normalization)
         ),
-        batch_norm_count=Change(before.batch_norms, after.batch_norms),
-        elementwise=Change(before.elementwise, after.elementwise),
-        nodes=Change(before.nodes, after.nodes),
-        bytes=Change(bytes_before, initializer_bytes(model)),
-        duplicated_bytes=duplicated,
+        batch_norm_count=Change(before.counts.batch_norms, after.counts.batch_norms),
+        elementwise=Change(before.counts.elementwise, after.counts.elementwise),
+        nodes=Change(before.counts.nodes, after.counts.nodes),
+        bytes=Change(before.bytes, after.bytes),
+        duplicated_bytes=duplicated_bytes,
         largest_scale=max(map(_largest_scale, plans)),
         weight_range=_weight_range(plans[0]),
     )

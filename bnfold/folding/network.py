@@ -1,6 +1,7 @@
 """A graph and the gauges of its values: what all rules write to, and what the plan reads from."""
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -9,6 +10,9 @@ from bnfold.folding.gauges import Gauges, Ids
 from bnfold.folding.report import Reason
 from bnfold.graph.constants import Constants
 from bnfold.graph.shapes import Dims, dims_of, infer_values
+
+if TYPE_CHECKING:
+    from bnfold.folding.refusal import Refusal
 
 
 class Opaque(Exception):
@@ -26,6 +30,7 @@ class Facts:
         constants: values that depend on no run-time input.
         values: shape and type of every value by its name, as far as inference knows them.
         nodes: the nodes by the number that statements name as their cause.
+        numbers: that number by node.
         opset: version of the standard operators.
     """
 
@@ -34,6 +39,7 @@ class Facts:
         self.constants = Constants(model)
         self.values = infer_values(model)
         self.nodes: list[ir.Node] = list(model.graph)
+        self.numbers = {node: number for number, node in enumerate(self.nodes)}
         self.opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
 
     def dims(self, value: ir.Value) -> Dims | None:
@@ -54,6 +60,9 @@ class Network:
         thresholds: nodes of which each may become a maximum with a constant, with their label, in graph order.
         opaque: why a node's rule gave up, by node.
         narrowed: whether a rule had to make a gauge uniform; what is removed may take the need for it along.
+        withheld: affine maps that a limit does not let go, with the reason.
+        fixed: linear operators whose weight a limit does not leave to them alone, with the reason in words.
+        equal: pairs of variables whose scales a limit has stated to be equal, which no rounding may part.
     """
 
     def __init__(self, facts: Facts, priced: Collection[ir.Node] = ()) -> None:
@@ -65,6 +74,9 @@ class Network:
         self.thresholds: list[Threshold] = []
         self.opaque: dict[ir.Node, Opaque] = {}
         self.narrowed = False
+        self.withheld: dict[Pointwise, Refusal] = {}
+        self.fixed: dict[ir.Node, str] = {}
+        self.equal: list[tuple[Ids, Ids]] = []
         self._labels: dict[ir.Value, Ids] = {}
 
     def label(self, value: ir.Value) -> Ids | None:

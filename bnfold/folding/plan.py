@@ -65,7 +65,7 @@ PRICED = frozenset({"Clip", "Conv", "Relu"})
 
 
 Limit = Callable[[Network], None]
-"""States what an edit of the graph must not do, beyond what the operators can carry; the gauge (1, 0) must satisfy it."""
+"""States what a plan must respect beyond what the operators can carry; the gauge (1, 0) everywhere satisfies it."""
 
 
 def make_plan(

@@ -86,5 +86,5 @@ def slower_refusal(refusal: Refusal, ratio: float) -> Refusal:
 
 def _describe(node: ir.Node, network: Network) -> str:
     name = node.name or node.outputs[0].name
-    why = "its weight is shared and stays one value" if node in network.tied else _WHY.get(node.op_type)
+    why = network.fixed.get(node, _WHY.get(node.op_type))
     return f"{node.op_type} {name}" + (f" ({why})" if why else "")

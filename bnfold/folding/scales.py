@@ -1,11 +1,12 @@
 """Chooses the scales that the plan leaves free."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bnfold.folding.forms import Pointwise
-from bnfold.folding.gauges import IDENTITY, Gauges
+from bnfold.folding.gauges import IDENTITY, Gauges, Ids
 from bnfold.folding.solution import Solution
 
 _SNAP = 1e-14
@@ -30,6 +31,19 @@ def choose_scales(gauges: Gauges, removed: Iterable[Pointwise], balanced: Collec
     scale = factors * _normalization(gauges, roots, factors, survives)[roots]
     scale[np.abs(scale - 1.0) <= _SNAP] = 1.0
     return Solution(scale, gauges.shifts(variables))
+
+
+def made_equal(solution: Solution, pairs: Sequence[tuple[Ids, Ids]]) -> Solution:
+    """Return the solution with one scale for the variables of a pair; theirs differ by roundings at most."""
+    if not pairs:
+        return solution
+    left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    first = np.arange(len(solution.scale))
+    while (first[left] != first[right]).any():
+        lower = np.minimum(first[left], first[right])
+        for side in (left, right):
+            np.minimum.at(first, side, lower)
+    return replace(solution, scale=solution.scale[first])
 
 
 def _normalization(gauges: Gauges, roots: np.ndarray, factors: np.ndarray, survives: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from bnfold.folding.network import Network
 from bnfold.folding.precision import overstrained_roots
 from bnfold.folding.refusal import Refusal, range_refusal, refusal_of
 from bnfold.folding.report import Reason
-from bnfold.folding.scales import choose_scales
+from bnfold.folding.scales import choose_scales, made_equal
 from bnfold.folding.solution import Solution
 
 LARGEST_FACTOR = 1e100
@@ -120,7 +120,7 @@ class _Attempt:
         1. The input is computed by a linear operator, possibly with affine maps between, for this map alone: the
            operator's weights for the channel become 0. The input is then some constant k, and a = 1 with b − k is
            right.
-        2. Else the map is kept; so it is where the operator shares its weight with others, which have to keep it.
+        2. Else the map is kept; so it is where the operator's weight is not its own to change.
         """
         scale, offset = pointwise.affine.scale, pointwise.affine.offset
         if scale.all():
@@ -128,7 +128,7 @@ class _Attempt:
         linear, between = self._computed_by(pointwise)
         computed = (between[0] if between else pointwise).input
         label = self.network.label(computed)
-        if linear is None or label is None or linear.node in self.network.tied:
+        if linear is None or label is None or linear.node in self.network.fixed:
             return _zero_refusal(pointwise.input), None
         # By the label of what is computed: several of its channels may be one to the map.
         zero = scale == 0
@@ -167,11 +167,12 @@ def _choose(attempt: _Attempt) -> tuple[Solution, dict[int, ir.Node]]:
     Where one does not fit, its class's scale is spread over the weights on both sides before the class is given up.
     """
     balanced = dict[int, ir.Node]()
-    solution = choose_scales(attempt.gauges, attempt.removed)
+    equal = attempt.network.equal
+    solution = made_equal(choose_scales(attempt.gauges, attempt.removed), equal)
     overstrained = attempt.overstrained(solution)
     while not overstrained.keys() <= balanced.keys():
         balanced |= overstrained
-        solution = choose_scales(attempt.gauges, attempt.removed, balanced=balanced)
+        solution = made_equal(choose_scales(attempt.gauges, attempt.removed, balanced=balanced), equal)
         overstrained = attempt.overstrained(solution)
     return solution, overstrained
 

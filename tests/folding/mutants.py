@@ -124,7 +124,9 @@ def _possible() -> Iterator[Mutant]:
     """Yield every mutant that the tests come by, in order."""
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
-        assert _tests(**{TRACE: str(trace)}).returncode == 0, "the tests fail with no rule broken"
+        healthy = _tests(**{TRACE: str(trace)})
+        if healthy.returncode:
+            raise SystemExit(f"{healthy.stdout.decode()}\nthe tests fail with no rule broken")
         for line in sorted(set(trace.read_text().splitlines())):
             operator, _, fault = line.partition(": ")
             yield Mutant(operator, fault)

@@ -10,6 +10,8 @@ EXAMPLES = (
     "bnfold fold model.onnx -o folded.onnx",
     "bnfold fold runs/digits -o digits.onnx --explain",
     "bnfold fold model.onnx -o folded.onnx --objective no-bn --report fold.json",
+    "bnfold fold repvgg.onnx -o deployed.onnx --merge",
+    "bnfold fold detector.onnx -o folded.onnx --no-duplicate-weights",
 )
 
 
@@ -22,6 +24,17 @@ def run(
         bool, option("--explain", help="Show every BatchNormalization with what became of it, and why.")
     ] = False,
     objective: Objective = "latency",
+    merge: Annotated[
+        bool,
+        option("--merge", help="Also merge linear branches and chains of convolutions that are one convolution."),
+    ] = False,
+    no_duplicate_weights: Annotated[
+        bool,
+        option(
+            "--no-duplicate-weights",
+            help="Let calls that share a weight go on sharing it; a BatchNormalization that needs a copy is kept.",
+        ),
+    ] = False,
     model: Model = None,
     force: Force = False,
 ) -> None:
@@ -33,6 +46,15 @@ def run(
     from bnfold_cli.rendering import fold as rendering
     from bnfold_cli.work.fold import fold
 
-    folded = fold(source, output, report=report, objective=objective, model=model, force=force)
-    out.result(folded.to_dict(), rendering.folded(folded.report, explain=explain))
+    folded = fold(
+        source,
+        output,
+        report=report,
+        objective=objective,
+        merge=merge,
+        duplicate_weights=not no_duplicate_weights,
+        model=model,
+        force=force,
+    )
+    out.result(folded.to_dict(), rendering.folded(folded.report, folded.merges, explain=explain))
     out.note(f"wrote {output}")

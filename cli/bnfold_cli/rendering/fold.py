@@ -10,6 +10,7 @@ from bnfold_cli.rendering.tables import count, figures, size, texts
 
 if TYPE_CHECKING:
     from bnfold.folding import FoldReport, Outcome
+    from bnfold.merging import MergeReport
     from bnfold_cli.work.fold import Inspected
 
     Outcomes = tuple[Outcome, ...]
@@ -19,14 +20,42 @@ _NAMED = 4
 """Weights named for one normalization; the JSON document has all."""
 
 
-def folded(report: "FoldReport", *, explain: bool) -> Iterator[Table | str]:
-    """Yield the graph's figures, then all normalizations or those that were kept, and the verdict in a sentence."""
+def folded(report: "FoldReport", merges: "MergeReport | None", *, explain: bool) -> Iterator[Table | str]:
+    """Yield the graph's figures, all normalizations or those that were kept, what was merged, and the verdict."""
     yield graph(report)
     if explain:
         yield outcomes(report.batch_norms)
     elif report.kept_count:
         yield kept(report.batch_norms)
     yield verdict(report.batch_norms, "are folded")
+    if merges is not None:
+        yield from merged(merges, report, explain=explain)
+
+
+def merged(report: "MergeReport", fold: "FoldReport", *, explain: bool) -> Iterator[Table | str]:
+    """Yield what was merged, by rule or node by node, what stayed and why, and how many nodes are left."""
+    if report.merges and explain:
+        rows = [(str(step.rule), _listed(step.nodes), _listed(step.into)) for step in report.merges]
+        yield texts(("merged", "nodes", "into"), rows)
+    elif report.merges:
+        steps = {
+            rule: [step for step in report.merges if step.rule == rule]
+            for rule in dict.fromkeys(s.rule for s in report.merges)
+        }
+        rows = [
+            (str(rule), str(len(group)), str(sum(len(step.nodes) for step in group)), _listed(group[0].into))
+            for rule, group in steps.items()
+        ]
+        yield texts(("merged", "how many", "nodes", "first into"), rows)
+    if report.unmerged:
+        yield texts(("not merged", "why"), [(stays.name, stays.detail) for stays in report.unmerged])
+    if not report.merges:
+        yield "No linear operators merge."
+        return
+    gone = {name for step in report.merges for name in step.nodes}
+    normal = sum(outcome.name in gone for outcome in fold.batch_norms)
+    also = f"; it takes up {normal} of the BatchNormalization nodes that folding kept" if normal else ""
+    yield f"Merging leaves {report.nodes_after} of {report.nodes_before} nodes{also}."
 
 
 def inspected(result: "Inspected") -> Iterator[Table | str]:
@@ -75,10 +104,13 @@ def verdict(batch_norms: "Outcomes", verb: str) -> str:
     return f"{removed} of {total} BatchNormalization nodes {verb} into weights, {total - removed} kept as told above."
 
 
+def _listed(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _into(weights: tuple[str, ...]) -> str:
-    named = ", ".join(weights[:_NAMED])
-    more = len(weights) - _NAMED
-    return f"into {named}" + (f" and {more} more" if more > 0 else "")
+    return f"into {_listed(weights)}"
 
 
 def _why(outcome: "Outcome") -> str:

@@ -9,6 +9,7 @@ from bnfold_cli.work.files import require_distinct, require_file_output, write_j
 
 if TYPE_CHECKING:
     from bnfold.folding import FoldReport, Outcome
+    from bnfold.merging import MergeReport
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,12 @@ class Folded:
     source: dict[str, object]
     output: Path
     report: "FoldReport"
+    merges: "MergeReport | None" = None
 
     def to_dict(self) -> dict[str, object]:
-        """Return it as JSON-able data."""
-        return {**self.report.to_dict(), "source": self.source, "output": str(self.output)}
+        """Return it as JSON-able data; ``merge`` is there if merging was asked for."""
+        merged = {} if self.merges is None else {"merge": self.merges.to_dict()}
+        return {**self.report.to_dict(), **merged, "source": self.source, "output": str(self.output)}
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,12 @@ def fold(
     *,
     report: Path | None = None,
     objective: Objective = "latency",
+    merge: bool = False,
+    duplicate_weights: bool = True,
     model: str | None = None,
     force: bool = False,
 ) -> Folded:
-    """Fold what ``source`` holds and write it to ``output``, and the report to ``report``.
+    """Fold what ``source`` holds and write it to ``output``, and the report to ``report``; ``merge`` what is linear.
 
     Raises:
         InputError: ``source`` is no model or run, its weights are not finite, or an output is in the way.
@@ -55,12 +60,13 @@ def fold(
     if report is not None:
         require_file_output(report, force=force)
     require_distinct(source, output, report)
-    from bnfold import folding
+    from bnfold import folding, merging
     from bnfold.graph import save
     from bnfold_cli.work.sources import load_graph
 
     graph, provenance = load_graph(source, model=model)
-    folded = Folded(provenance, output, folding.fold(graph, folding.Objective(objective)))
+    account = folding.fold(graph, folding.Objective(objective), duplicate_weights=duplicate_weights)
+    folded = Folded(provenance, output, account, merging.merge(graph) if merge else None)
     save(graph, output)
     if report is not None:
         write_json(folded.to_dict(), report)

@@ -1,0 +1,62 @@
+"""One name for what is done to ONNX models and to torch modules; the latter's code is imported for them only."""
+
+import sys
+from typing import TYPE_CHECKING, overload
+
+from bnfold.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from bnfold.folding import FoldReport, Objective, Outcome
+    from bnfold.modules import ExampleInputs, ModuleT
+
+
+@overload
+def fold(model: "ir.Model", objective: "Objective" = ..., *, duplicate_weights: bool = ...) -> "FoldReport": ...
+@overload
+def fold(model: "ModuleT", example_inputs: "ExampleInputs", *, dynamic_batch: bool = ...) -> "ModuleT": ...
+def fold(model: object, *arguments: object, **options: object) -> object:
+    """Fold every Batch Normalization that can be folded exactly.
+
+    An ONNX model is edited in place, and the report returned: `bnfold.folding.fold`. A torch module stays as it is, and
+    a folded copy of its class is returned: `bnfold.modules.fold_module`, which returns the report too.
+
+    Raises:
+        InputError: as those; or ``model`` is neither.
+    """
+    if _is_graph(model):
+        from bnfold import folding
+
+        return folding.fold(model, *arguments, **options)  # pyright: ignore[reportArgumentType]  # as overloaded
+    from bnfold import modules
+
+    return modules.fold_module(model, *arguments, **options)[0]  # pyright: ignore[reportArgumentType]  # as overloaded
+
+
+@overload
+def inspect(model: "ir.Model", objective: "Objective" = ...) -> "tuple[Outcome, ...]": ...
+@overload
+def inspect(model: object, example_inputs: "ExampleInputs", *, dynamic_batch: bool = ...) -> "tuple[Outcome, ...]": ...
+def inspect(model: object, *arguments: object, **options: object) -> object:
+    """Return what `fold` would do to each Batch Normalization; nothing is changed.
+
+    Raises:
+        InputError: as `fold`.
+    """
+    if _is_graph(model):
+        from bnfold import folding
+
+        return folding.inspect(model, *arguments, **options)  # pyright: ignore[reportArgumentType]  # as overloaded
+    from bnfold import modules
+
+    return modules.inspect_module(model, *arguments, **options)  # pyright: ignore[reportArgumentType]  # as overloaded
+
+
+def _is_graph(model: object) -> bool:
+    """Whether it is an ONNX model; what is no torch module either, since torch is not there, is refused."""
+    import onnx_ir as ir
+
+    if not isinstance(model, ir.Model) and "torch" not in sys.modules:
+        raise InputError(f"expected an ONNX model (bnfold.load) or a torch module, found {type(model).__name__}.")
+    return isinstance(model, ir.Model)
