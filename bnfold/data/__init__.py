@@ -3,5 +3,6 @@
 from bnfold.data.dataset import Batch, Dataset
 from bnfold.data.load import load_data
 from bnfold.data.split import Split
+from bnfold.data.statistics import channel_statistics
 
-__all__ = ["Batch", "Dataset", "Split", "load_data"]
+__all__ = ["Batch", "Dataset", "Split", "channel_statistics", "load_data"]

@@ -4,8 +4,9 @@ import functools
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from bnfold.data.dataset import Dataset
+from bnfold.data.dataset import Array, Dataset
 from bnfold.data.split import Split
 from bnfold.errors import MissingDependencyError
 
@@ -22,10 +23,16 @@ def digits(split: Split) -> Dataset:
         MissingDependencyError: scikit-learn is not installed.
     """
     images, labels = _load()
-    is_test = np.zeros(len(labels), dtype=bool)
-    is_test[np.argsort(labels, kind="stable")[::_TEST_EVERY]] = True
+    is_test = every_fifth_of_each_class(labels)
     chosen = is_test if split is Split.TEST else ~is_test
     return Dataset("digits", {"images": images[chosen]}, labels[chosen])
+
+
+def every_fifth_of_each_class(labels: Array) -> npt.NDArray[np.bool_]:
+    """Return which samples are for the test: every fifth of the list sorted by class, in the order of the data."""
+    is_test = np.zeros(len(labels), dtype=bool)
+    is_test[np.argsort(labels, kind="stable")[::_TEST_EVERY]] = True
+    return is_test
 
 
 @functools.cache

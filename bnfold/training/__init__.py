@@ -9,26 +9,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bnfold.training.evaluation import Metrics, evaluate
-    from bnfold.training.hyperparameters import Device, Hyperparameters, Optimizer, Schedule
+    from bnfold.training.hyperparameters import Device, Hyperparameters, Keep, Optimizer, Precision, Schedule
     from bnfold.training.loop import TrainResult, train
     from bnfold.training.models import ModelSource, builtin_names, resolve_model
     from bnfold.training.recipes import Recipe
+    from bnfold.training.record import Measurement
+    from bnfold.training.remeasure import evaluate_as_trained
     from bnfold.training.run import Run, write_run
-    from bnfold.training.session import Measurement
 
 __all__ = [
     "Device",
     "Hyperparameters",
+    "Keep",
     "Measurement",
     "Metrics",
     "ModelSource",
     "Optimizer",
+    "Precision",
     "Recipe",
     "Run",
     "Schedule",
     "TrainResult",
     "builtin_names",
     "evaluate",
+    "evaluate_as_trained",
     "resolve_model",
     "train",
     "write_run",
@@ -36,12 +40,13 @@ __all__ = [
 
 _HOMES = {
     "evaluation": ("Metrics", "evaluate"),
-    "hyperparameters": ("Device", "Hyperparameters", "Optimizer", "Schedule"),
+    "hyperparameters": ("Device", "Hyperparameters", "Keep", "Optimizer", "Precision", "Schedule"),
     "loop": ("TrainResult", "train"),
     "models": ("ModelSource", "builtin_names", "resolve_model"),
     "recipes": ("Recipe",),
+    "record": ("Measurement",),
+    "remeasure": ("evaluate_as_trained",),
     "run": ("Run", "write_run"),
-    "session": ("Measurement",),
 }
 
 

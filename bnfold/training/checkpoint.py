@@ -1,11 +1,12 @@
 """A session on disk, in one safetensors file: tensors as tensors, the rest as JSON in its metadata.
 
-The order of the data needs no place: it follows from seed and step (`bnfold.training.order`).
+The order of the data needs no place: it follows from seed and step (`bnfold.training.order`). Random states are kept
+for each process; where a training goes on with more of them, the new ones begin anew from seed and step.
 """
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,32 @@ from bnfold.data.factories import one_line
 from bnfold.errors import InputError
 from bnfold.training import random_state
 from bnfold.training.random_state import RandomState
-from bnfold.training.session import Measurement, Session
+from bnfold.training.record import Measurement
+from bnfold.training.session import Session
 from bnfold.training.tensors import read_tensors, write_tensors
 
-SCHEMA = "bnfold.checkpoint/1"
-_MODEL, _OPTIMIZER, _TORCH, _CUDA = "model/", "optimizer/", "random/torch", "random/cuda"
+SCHEMA = "bnfold.checkpoint/2"
+_MODEL, _OPTIMIZER, _RANDOM = "model/", "optimizer/", "random/"
 
 
 def save(path: Path, session: Session, *, seconds: float) -> None:
-    """Write model, optimizer, random states, position and history; the file before is replaced in one move."""
+    """Write model, optimizer, random states, position and history; the file before is replaced in one move.
+
+    Every process has to call this; the first one writes.
+    """
+    every = session.replicas.gather(random_state.capture())
+    session.saved_step = session.step
+    if session.replicas.is_first:
+        _write(path, session, every, seconds)
+
+
+def _write(path: Path, session: Session, every: Sequence[RandomState], seconds: float) -> None:
     slots = _optimizer_slots(session.optimizer)
-    random = random_state.capture()
     tensors: dict[str, object] = {_MODEL + name: value for name, value in session.model.state_dict().items()}
     tensors |= {_OPTIMIZER + name: value for name, value in slots.items() if isinstance(value, Tensor)}
-    tensors |= {_TORCH: random.torch} | ({} if random.cuda is None else {_CUDA: random.cuda})
+    for rank, random in enumerate(every):
+        tensors[_random(rank, "torch")] = random.torch
+        tensors |= {} if random.cuda is None else {_random(rank, "cuda"): random.cuda}
     state = {
         "schema": SCHEMA,
         "step": session.step,
@@ -38,10 +51,10 @@ def save(path: Path, session: Session, *, seconds: float) -> None:
         "history": [dataclasses.asdict(measurement) for measurement in session.history],
         "seconds": seconds,
         "optimizer": {name: value for name, value in slots.items() if not isinstance(value, Tensor)},
-        "random": {"python": random.python, "numpy": random.numpy},
+        "scaler": None if session.scaler is None else session.scaler.state_dict(),
+        "random": [{"python": random.python, "numpy": random.numpy} for random in every],
     }
     write_tensors(path, tensors, {"bnfold": json.dumps(state)})
-    session.saved_step = session.step
 
 
 def restore(path: Path, session: Session) -> None:
@@ -60,13 +73,28 @@ def restore(path: Path, session: Session) -> None:
         session.history = [Measurement(**line) for line in state["history"]]
         for name in ("step", "loss_sum", "loss_count", "seconds"):
             setattr(session, name, state[name])
-        drawn = state["random"]
-        random_state.restore(RandomState(tensors[_TORCH], tensors.get(_CUDA), drawn["python"], drawn["numpy"]))
+        if session.scaler is not None:
+            session.scaler.load_state_dict(state["scaler"])
+        _restore_random(session, tensors, state["random"])
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path}: not a checkpoint of this model: {one_line(error)}; start anew with --force."
         ) from error
     session.saved_step = session.step
+
+
+def _random(rank: int, name: str) -> str:
+    return f"{_RANDOM}{rank}/{name}"
+
+
+def _restore_random(session: Session, tensors: Mapping[str, Tensor], every: Sequence[Mapping[str, Any]]) -> None:
+    rank = session.replicas.rank
+    if rank >= len(every):
+        random_state.seed_replica(session.step, rank)
+        return
+    drawn = every[rank]
+    states = tensors[_random(rank, "torch")], tensors.get(_random(rank, "cuda"))
+    random_state.restore(RandomState(*states, drawn["python"], drawn["numpy"]))
 
 
 def _optimizer_slots(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A batch through a model, and whether a model and a data set fit at all."""
 
 import inspect
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,21 +11,33 @@ from torch import Tensor, nn
 from bnfold.data.dataset import Array, Batch, Dataset
 from bnfold.data.factories import one_line
 from bnfold.errors import BnfoldError, InputError
+from bnfold.training.losses import Loss
+from bnfold.training.metrics import Metric
+from bnfold.training.replicas import is_lost_connection
 
 _PROBE_SAMPLES = 2
 
 
-def to_tensors(arrays: Mapping[str, Array], device: torch.device) -> dict[str, Tensor]:
-    """Return copies of ``arrays`` on ``device``."""
-    return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
+def to_tensors(arrays: Mapping[str, Array], device: torch.device, *, channels_last: bool = False) -> dict[str, Tensor]:
+    """Return ``arrays`` on ``device``, copied unless the array is nobody else's; images channels last if asked."""
+    tensors = {name: _own(array).to(device) for name, array in arrays.items()}
+    if not channels_last:
+        return tensors
+    return {name: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for name, x in tensors.items()}
 
 
 def to_labels(labels: Array, device: torch.device) -> Tensor:
-    """Return labels as cross-entropy takes them."""
-    return torch.tensor(labels, device=device, dtype=torch.int64)
+    """Return labels as losses take them: whole numbers as int64, floats as they are."""
+    found = _own(labels).to(device)
+    return found if found.is_floating_point() else found.long()
 
 
-def call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+def _own(array: Array) -> Tensor:
+    """Return a tensor that no other array sees: what is selected by an index array is a copy already."""
+    return torch.from_numpy(array) if array.flags.owndata and array.flags.writeable else torch.tensor(array)
+
+
+def call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     """Return the model's output; a single input is passed by position, several by name.
 
     Raises:
@@ -35,10 +48,32 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     except BnfoldError:
         raise
     except Exception as error:
+        if is_lost_connection(error):
+            raise
         given = ", ".join(
             f"{name} {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for name, x in inputs.items()
         )
         raise InputError(f"the model does not take {given}: {one_line(error)}.") from error
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], outputs: Any) -> Any:
+    """Return what a model returned, tensors in dicts, lists and tuples changed by ``function``."""
+    if isinstance(outputs, Tensor):
+        return function(outputs)
+    if isinstance(outputs, Mapping):
+        return {key: map_tensors(function, value) for key, value in cast("Mapping[Any, Any]", outputs).items()}
+    if isinstance(outputs, Sequence) and not isinstance(outputs, str | bytes):
+        mapped = [map_tensors(function, value) for value in cast("Sequence[Any]", outputs)]
+        return tuple(mapped) if isinstance(outputs, tuple) else mapped
+    return outputs
+
+
+def widened(outputs: Any) -> Any:
+    """Return outputs with half-precision tensors as float32, which is what losses are computed in."""
+    return map_tensors(lambda x: x.float() if x.dtype in _HALF else x, outputs)
+
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -59,17 +94,29 @@ def evaluating(model: nn.Module) -> Generator[None]:
             module.training = training
 
 
-def require_fit(model: nn.Module, dataset: Dataset) -> None:
-    """Check what cross-entropy needs: scores ``(N, classes, *target)``, labels ``(N, *target)`` from 0 to classes − 1.
+def require_fit(model: nn.Module, dataset: Dataset, loss: Loss | None = None, metrics: Collection[Metric] = ()) -> None:
+    """Check that the model takes the data, and that loss and metrics take what it returns.
 
-    Two samples go through the model in evaluation mode; its parameters, buffers and modes stay as they are.
+    Where class numbers are asked for, that is scores ``(N, classes, *target)``, labels ``(N, *target)`` from 0 to
+    classes − 1. Two samples go through the model in evaluation mode; its parameters, buffers and modes stay.
 
     Raises:
         InputError: no labels, labels that are no class numbers, inputs that the model does not take, other outputs.
     """
-    labels = _require_class_numbers(dataset)
+    loss = loss or Loss()
+    of_classes = loss.of_classes or any(metric.of_classes for metric in metrics)
+    labels = _require_class_numbers(dataset) if of_classes else _require_labels(dataset)
     _require_names(model, dataset)
-    scores = _probe(model, dataset)
+    outputs = _probe(model, dataset)
+    if of_classes:
+        _require_scores(dataset, labels, outputs)
+    try:
+        loss(widened(outputs), to_labels(labels[:_PROBE_SAMPLES], device_of(model)))
+    except InputError as error:
+        raise InputError(f"{dataset.name}: {error}") from error
+
+
+def _require_scores(dataset: Dataset, labels: Array, scores: object) -> None:
     probed = min(len(dataset), _PROBE_SAMPLES)
     expected = f"expected scores ({probed}, classes{''.join(f', {size}' for size in labels.shape[1:])}) of floats"
     if not isinstance(scores, Tensor):
@@ -96,14 +143,19 @@ def require_trainable(model: nn.Module, batch: Batch) -> None:
             buffer.copy_(before.get(name, buffer))
 
 
-def _require_class_numbers(dataset: Dataset) -> Array:
+def _require_labels(dataset: Dataset) -> Array:
     if dataset.labels is None:
         raise InputError(f"{dataset.name}: no labels; training and accuracy need them.")
-    if dataset.labels.dtype.kind not in "biu":
-        raise InputError(f"{dataset.name}: labels are {dataset.labels.dtype}, expected class numbers (integers).")
-    if dataset.labels.min() < 0:
-        raise InputError(f"{dataset.name}: label {dataset.labels.min()}, expected class numbers from 0.")
     return dataset.labels
+
+
+def _require_class_numbers(dataset: Dataset) -> Array:
+    labels = _require_labels(dataset)
+    if labels.dtype.kind not in "biu":
+        raise InputError(f"{dataset.name}: labels are {labels.dtype}, expected class numbers (integers).")
+    if labels.min() < 0:
+        raise InputError(f"{dataset.name}: label {labels.min()}, expected class numbers from 0.")
+    return labels
 
 
 def _require_names(model: nn.Module, dataset: Dataset) -> None:

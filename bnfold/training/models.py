@@ -82,6 +82,14 @@ class ModelSource:
             raise InputError(f"{self.spec}: returned {type(module).__name__}, expected a torch.nn.Module.")
         return module
 
+    def member(self, name: str) -> Callable[..., object]:
+        """Return a function of the file that the model is in; the file is run.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        return find_factory(self._load(), name, where=self._where)
+
     @property
     def recipe(self) -> Recipe:
         """The file's recommendation, empty if it makes none; read without running the file."""

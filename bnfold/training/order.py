@@ -1,10 +1,10 @@
-"""The order of the training data: a function of seed and epoch, so that any step can be found again without history."""
+"""The training data in order: a function of seed and epoch, so that any step can be found again without history."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from bnfold.data.dataset import Array, Batch, Dataset
+from bnfold.data.dataset import Array, Dataset
 from bnfold.errors import InputError
 
 
@@ -26,12 +26,18 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     return len(dataset) // batch_size
 
 
-def batches_between(dataset: Dataset, batch_size: int, seed: int, *, start: int, stop: int) -> Iterator[Batch]:
-    """Yield the minibatches of steps ``start`` to ``stop`` − 1, each full, whether training begins there or goes on."""
+def steps_between(
+    dataset: Dataset, batch_size: int, seed: int, *, start: int, stop: int, shuffle: bool = True
+) -> Iterator[tuple[int, Array]]:
+    """Yield steps ``start`` to ``stop`` − 1, each with its full minibatch's sample indices ``(batch_size,)``.
+
+    It makes no difference whether training begins at ``start`` or goes on there. Without ``shuffle`` every epoch has
+    the order of the first one.
+    """
     per_epoch = steps_per_epoch(dataset, batch_size)
-    while start < stop:
-        epoch, done = divmod(start, per_epoch)
-        last = min(per_epoch, stop - epoch * per_epoch)
-        order = epoch_order(seed, epoch, len(dataset))[done * batch_size : last * batch_size]
-        yield from dataset.batches(batch_size, order=order)
-        start += last - done
+    order, ordered = None, -1
+    for step in range(start, stop):
+        epoch, place = divmod(step, per_epoch)
+        if order is None or epoch != ordered:
+            order, ordered = epoch_order(seed, epoch if shuffle else 0, len(dataset)), epoch
+        yield step, order[place * batch_size : (place + 1) * batch_size]

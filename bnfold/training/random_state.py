@@ -45,13 +45,23 @@ def restore(state: RandomState) -> None:
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002  (as above)
 
 
+def seed(value: int) -> None:
+    """Seed all states."""
+    torch.manual_seed(value)
+    random.seed(value)
+    np.random.seed(value % 2**32)  # noqa: NPY002  (as above)
+
+
+def seed_replica(value: int, rank: int) -> None:
+    """Seed all states for one of several processes, each its own: equal noise on all of them would not be random."""
+    seed(int(np.random.SeedSequence([value, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
 @contextmanager
-def isolated(seed: int) -> Generator[None]:
-    """Seed all states for the block; the caller's own go on afterwards as if nothing had been drawn."""
+def isolated(value: int) -> Generator[None]:
+    """Seed all states by ``value`` for the block; the caller's own go on afterwards as if nothing had been drawn."""
     before = capture()
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  (as above)
+    seed(value)
     try:
         yield
     finally:

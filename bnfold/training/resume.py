@@ -21,7 +21,12 @@ def require_same(folder: Path, old: Record, new: Record) -> None:
     Raises:
         InputError: names everything that differs.
     """
-    differences = [*_model(old["model"], new["model"]), *_data(old["data"], new["data"]), *_settings(folder, old, new)]
+    differences = [
+        *_model(old["model"], new["model"]),
+        *_data(old["data"], new["data"]),
+        *_settings(folder, old, new),
+        *_functions(old.get("functions", {}), new["functions"]),
+    ]
     if differences:
         found = "; ".join(differences)
         raise InputError(f"{folder}: cannot resume: {found}; give what the run was made with, or --force a new one.")
@@ -37,6 +42,12 @@ def _model(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 def _data(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if old.get("digest") != new["digest"]:
         yield _changed("data", old["spec"], new["spec"])
+
+
+def _functions(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for spec, content in new.items():
+        if spec in old and old[spec] != content:
+            yield _changed("function", spec, spec)
 
 
 def _changed(what: str, old: str, new: str) -> str:

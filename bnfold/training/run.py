@@ -2,8 +2,10 @@
 
 - ``run.json``: what the run was made of (`bnfold.training.record`);
 - ``model.safetensors``: the final weights, there once the run is finished;
+- ``best.safetensors``: the weights of the best measurement so far;
 - ``checkpoint.safetensors``: the latest state of the training; kept, so that a finished run can be extended;
-- ``metrics.jsonl``: one `bnfold.training.session.Measurement` a line.
+- ``metrics.jsonl``: one `bnfold.training.record.Measurement` a line;
+- ``tensorboard/``: event files with the same figures, where asked for.
 """
 
 from collections.abc import Mapping
@@ -23,6 +25,7 @@ from bnfold.training.record import Record
 from bnfold.training.tensors import read_tensors, write_tensors
 
 MODEL = "model.safetensors"
+BEST = "best.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 
@@ -89,7 +92,7 @@ class Run:
         """
         if not self.finished:
             raise InputError(f"{self.folder}: the run is not finished; go on with --resume.")
-        source = self._source(builtins) if model is None else self._resolve(model, builtins)
+        source = self.source(builtins, model)
         with random_state.isolated(0):
             network = source.build()
         path = self.folder / MODEL
@@ -99,6 +102,18 @@ class Run:
         except RuntimeError as error:
             raise InputError(f"{path}: does not fit {source.spec}: {one_line(error)}.") from error
         return network.eval()
+
+    def source(self, builtins: Path, model: str | None = None) -> ModelSource:
+        """Return where the network comes from, by the run's word if that is enough, else the user's.
+
+        Args:
+            builtins: folder of the built-in models.
+            model: the user's word.
+
+        Raises:
+            InputError: the run names code that it may not have run.
+        """
+        return self._source(builtins) if model is None else self._resolve(model, builtins)
 
     def _source(self, builtins: Path) -> ModelSource:
         """Return what the record names, if the record's word is enough."""

@@ -7,6 +7,8 @@ p in [0, 1) the part of the whole training that is done:
     step          α · d^⌊e/E⌋
     exponential   α · d^(e/E)                 the paper's decay
     cosine        α · (1 + cos(π·p)) / 2      I. Loshchilov, F. Hutter, "SGDR", 2017, without restarts
+
+Warming up, the t-th of w updates (from 1) takes t/w of that (P. Goyal et al., "Accurate, Large Minibatch SGD", 2017).
 """
 
 import math
@@ -50,4 +52,6 @@ NEEDS_END = frozenset({Schedule.COSINE})
 
 def learning_rate(settings: Hyperparameters, at: Position) -> float:
     """Return the rate of the update at ``at``."""
-    return settings.learning_rate * FACTORS[settings.schedule](settings, at)
+    rate = settings.learning_rate * FACTORS[settings.schedule](settings, at)
+    warming = settings.warmup_epochs * at.steps_per_epoch
+    return rate * (at.step + 1) / warming if at.step + 1 < warming else rate

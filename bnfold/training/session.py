@@ -1,39 +1,22 @@
 """A training in progress: everything that an update changes, and the update itself."""
 
+import gc
 import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
-from bnfold.data.dataset import Batch
-from bnfold.errors import InputError
-from bnfold.training.forward import call, device_of, to_labels, to_tensors
-from bnfold.training.hyperparameters import Device, Hyperparameters, Optimizer
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One line of ``metrics.jsonl``, taken at the end of an epoch or of the training.
-
-    Attributes:
-        step: updates done.
-        epoch: passes over the data done.
-        learning_rate: of the last update.
-        train_loss: mean over the minibatches since the measurement before, nats.
-        test_loss: mean over the test split, nats.
-        test_accuracy: part of the test split, in [0, 1].
-        seconds: of training and measuring so far, over all processes that took part.
-    """
-
-    step: int
-    epoch: float
-    learning_rate: float
-    train_loss: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float
+from bnfold.training.forward import call, device_of, to_labels, to_tensors, widened
+from bnfold.training.hyperparameters import Precision
+from bnfold.training.losses import Loss
+from bnfold.training.precision import autocast
+from bnfold.training.record import Measurement
+from bnfold.training.replicas import Replicas
+from bnfold.training.shares import Share
 
 
 @dataclass
@@ -43,6 +26,13 @@ class Session:
     Attributes:
         model: in training mode, on the device.
         optimizer: of its trainable parameters.
+        loss: what is descended.
+        replicas: the processes that train together.
+        precision: of the forward pass.
+        scaler: of the loss, for float16.
+        clip_norm: the largest norm of the gradient; None for any.
+        channels_last: how images lie in memory.
+        network: what is called in place of the model: compiled, or one of several replicas.
         step: updates done.
         loss_sum: of the minibatch losses since the last measurement.
         loss_count: how many they are.
@@ -53,6 +43,13 @@ class Session:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    loss: Loss = field(default_factory=Loss)
+    replicas: Replicas = field(default_factory=Replicas)
+    precision: Precision = Precision.FLOAT32
+    scaler: torch.amp.GradScaler | None = None
+    clip_norm: float | None = None
+    channels_last: bool = False
+    network: nn.Module | None = None
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
@@ -60,20 +57,19 @@ class Session:
     seconds: float = 0.0
     saved_step: int | None = None
 
-    def update(self, batch: Batch, rate: float) -> float:
-        """Take one step down the gradient of the mean cross-entropy; return that loss, NaN included.
+    def update(self, shares: Sequence[Share], rate: float) -> float:
+        """Take one step down the gradient of the mean loss; return that loss, NaN included.
 
-        A loss that is not finite changes no parameter: there is no direction to take.
+        The shares' gradients add up, over processes too, to that of the whole minibatch. A loss that is not finite
+        changes no parameter: there is no direction to take.
         """
-        loss = self._loss(batch)
-        value = float(loss.detach())
+        self.optimizer.zero_grad()
+        value = self._accumulate(shares)
         if not math.isfinite(value):
             return value
-        self.optimizer.zero_grad()
-        loss.backward()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        self._move()
         self.step += 1
         self.loss_sum += value
         self.loss_count += 1
@@ -85,37 +81,52 @@ class Session:
         self.loss_sum, self.loss_count = 0.0, 0
         return mean
 
-    def _loss(self, batch: Batch) -> Tensor:
-        assert batch.labels is not None
+    def close(self) -> None:
+        """Let go of the replicas' network, before the process group goes.
+
+        DistributedDataParallel's C++ part holds the group too. Were it the last to do so, gloo's destructor would run
+        with Python's lock held and wait for a thread that waits for that lock: a deadlock, seen with torch 2.13.
+        """
+        if self.network is not None:
+            self.network = None
+            gc.collect()  # the module is part of reference cycles
+
+    def _accumulate(self, shares: Sequence[Share]) -> float:
+        """Add every share's gradient to the parameters'; return the mean loss over all processes."""
+        values: list[Tensor] = []
+        for place, share in enumerate(shares):
+            with self._exchange(last=place == len(shares) - 1):
+                loss = self._loss(share)
+                values.append(loss.detach() * share.weight)
+                # Replicas' gradients are averaged, where the shares' weights want a sum.
+                factor = share.weight * self.replicas.size
+                loss = loss if factor == 1 else loss * factor
+                (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        return float(self.replicas.sum(torch.stack(values).sum()))
+
+    def _exchange(self, *, last: bool) -> AbstractContextManager[object]:
+        """Let replicas exchange gradients after the last share only."""
+        return (
+            nullcontext() if last or not isinstance(self.network, DistributedDataParallel) else self.network.no_sync()
+        )
+
+    def _loss(self, share: Share) -> Tensor:
+        labels = share.batch.labels
+        assert labels is not None
         device = device_of(self.model)
-        scores = call(self.model, to_tensors(batch.inputs, device))
-        return functional.cross_entropy(scores, to_labels(batch.labels, device))
+        inputs = to_tensors(share.batch.inputs, device, channels_last=self.channels_last)
+        with autocast(self.precision, device):
+            outputs = call(self.network or self.model, inputs)
+        return self.loss(widened(outputs), to_labels(labels, device))
 
-
-def make_optimizer(model: nn.Module, settings: Hyperparameters) -> torch.optim.Optimizer:
-    """Return the optimizer over the parameters that ask for a gradient; every update sets its rate.
-
-    Raises:
-        InputError: there are none.
-    """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise InputError("the model has no parameter that asks for a gradient; there is nothing to train.")
-    rate, decay = settings.learning_rate, settings.weight_decay
-    if settings.optimizer is Optimizer.ADAMW:
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
-
-
-def choose_device(device: Device) -> torch.device:
-    """Return the device to train on.
-
-    Raises:
-        InputError: CUDA is asked for and torch finds none.
-    """
-    if device is Device.CUDA and not torch.cuda.is_available():
-        build = torch.version.cuda or "none"
-        raise InputError(f"device: no cuda here (torch {torch.__version__}, built for CUDA: {build}); use cpu or auto.")
-    if device is Device.AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device.value)
+    def _move(self) -> None:
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        if self.scaler is None:
+            self.optimizer.step()
+            return
+        # An overflow in float16 is no divergence: the scaler leaves this step out and takes a smaller scale.
+        self.scaler.step(self.optimizer)
+        self.scaler.update()

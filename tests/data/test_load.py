@@ -95,14 +95,14 @@ def test_bad_factories_are_one_line(file: Path, name: str, words: str) -> None:
     [
         (
             "digit",
-            r"^digit: unknown data, did you mean 'digits'\?; expected digits, npz:FILE.npz or FILE.py:FACTORY\.$",
+            r"^digit: unknown data, did you mean 'digits'\?; expected digits, mnist-subset, npz:FILE.*it\.$",
         ),
         ("", "unknown data"),
-        ("data.npz", "unknown data; expected digits, npz:FILE"),
+        ("data.npz", "unknown data; expected digits, mnist-subset, npz:FILE"),
         ("data.py", "unknown data"),
         ("data.py:", "unknown data"),
         ("gone.py:make", "gone.py: no such file"),
-        ("hf:mnist", "data sets of the datasets library are not read yet; use digits"),
+        ("standardized:gone.py:make", "gone.py: no such file"),
     ],
 )
 def test_an_unknown_spec_lists_the_choices(spec: str, words: str) -> None:
@@ -119,6 +119,12 @@ def test_absolute_specs_mean_the_same_from_elsewhere(tmp_path: Path, monkeypatch
     assert absolute_spec("sub/a.py:make") == f"{tmp_path / 'sub' / 'a.py'}:make"
     assert factory_file("sub/a.py:make") == Path("sub/a.py")
     assert factory_file("npz:a.py:make") is None
+    assert factory_file("standardized:sub/a.py:make") == Path("sub/a.py")
+    assert factory_file("hf:sub/a.py:make") is None
+    assert absolute_spec("standardized:npz:a.npz") == f"standardized:npz:{tmp_path / 'a.npz'}"
+    assert absolute_spec("hf:org/name") == "hf:org/name"
+    (tmp_path / "pictures").mkdir()
+    assert absolute_spec("hf:pictures") == f"hf:{tmp_path / 'pictures'}"
     assert factory_file("digits") is None
 
 

@@ -105,7 +105,11 @@ def test_state_dict_from_before_minibatches_were_counted_loads() -> None:
 @pytest.mark.parametrize(("ours", "torchs", "shape"), PAIRS)
 def test_constructor_and_repr_are_torchs(ours: Pair, torchs: Pair, shape: tuple[int, ...]) -> None:
     """The same call makes either, whatever arguments this torch knows, and both print the same line."""
-    assert inspect.signature(ours) == inspect.signature(torchs)
+    torchs_own = list(inspect.signature(torchs).parameters.values())
+    *shared, group, virtual = inspect.signature(ours).parameters.values()
+    assert shared == torchs_own
+    for parameter, name in ((group, "process_group"), (virtual, "virtual_batch_size")):
+        assert (parameter.name, parameter.kind, parameter.default) == (name, parameter.KEYWORD_ONLY, None)
     assert repr(ours(3, EPS, None, False)) == repr(torchs(3, EPS, None, False))
 
 

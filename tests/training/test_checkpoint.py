@@ -11,7 +11,10 @@ from bnfold.data import Batch
 from bnfold.errors import InputError
 from bnfold.training import checkpoint, random_state
 from bnfold.training.hyperparameters import Hyperparameters, Optimizer
-from bnfold.training.session import Measurement, Session, make_optimizer
+from bnfold.training.network import make_optimizer
+from bnfold.training.record import Measurement
+from bnfold.training.session import Session
+from bnfold.training.shares import Share
 from bnfold.training.tensors import read_tensors, write_tensors
 
 BATCH = Batch({"x": np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)}, np.array([0, 1, 1, 0]))
@@ -31,7 +34,7 @@ def trained(optimizer: Optimizer, steps: int = 3) -> Session:
     """Return a session after some steps."""
     made = session(optimizer)
     for _ in range(steps):
-        made.update(BATCH, 0.05)
+        made.update([Share(BATCH)], 0.05)
     return made
 
 
@@ -43,13 +46,13 @@ def test_a_restored_session_goes_on_bit_by_bit(tmp_path: Path, optimizer: Optimi
         ongoing = trained(optimizer, steps)
         ongoing.history.append(MEASUREMENT)
         checkpoint.save(tmp_path / "c.safetensors", ongoing, seconds=12.5)
-        expected = [ongoing.update(BATCH, 0.05) for _ in range(3)]
+        expected = [ongoing.update([Share(BATCH)], 0.05) for _ in range(3)]
     with random_state.isolated(2):
         restored = session(optimizer)
         checkpoint.restore(tmp_path / "c.safetensors", restored)
         assert (restored.step, restored.saved_step, restored.seconds) == (steps, steps, 12.5)
         assert restored.history == [MEASUREMENT]
-        assert [restored.update(BATCH, 0.05) for _ in range(3)] == expected
+        assert [restored.update([Share(BATCH)], 0.05) for _ in range(3)] == expected
     assert restored.take_mean_loss() == ongoing.take_mean_loss()
     for name, value in ongoing.model.state_dict().items():
         assert torch.equal(restored.model.state_dict()[name], value)
@@ -72,11 +75,11 @@ def damaged(state: dict[str, Any], key: str, value: object) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("schema", "bnfold.checkpoint/9", r"schema bnfold\.checkpoint/9, expected bnfold\.checkpoint/1"),
+        ("schema", "bnfold.checkpoint/9", r"schema bnfold\.checkpoint/9, expected bnfold\.checkpoint/2"),
         ("schema", None, "not a checkpoint of this model: KeyError: 'schema'"),
         ("step", None, "not a checkpoint of this model: KeyError: 'step'"),
         ("history", [{"step": 3}], "not a checkpoint of this model: TypeError"),
-        ("random", {"python": [3, [1], None], "numpy": []}, "not a checkpoint of this model: ValueError"),
+        ("random", [{"python": [3, [1], None], "numpy": []}], "not a checkpoint of this model: ValueError"),
     ],
 )
 def test_damaged_metadata_is_one_line(tmp_path: Path, key: str, value: object, words: str) -> None:

@@ -27,7 +27,9 @@ def test_enumerations_are_taken_by_value() -> None:
 
 def test_settings_survive_json() -> None:
     """What a run records gives back equal settings."""
-    settings = Hyperparameters(steps=12, learning_rate=0.3, schedule=Schedule.STEP, seed=2**62)
+    settings = Hyperparameters(
+        steps=12, learning_rate=0.3, schedule=Schedule.STEP, seed=2**62, augment=("flip",), metrics=(), clip_norm=1
+    )
     assert Hyperparameters.of(json.loads(json.dumps(settings.to_dict())), where="run.json") == settings
 
 
@@ -54,6 +56,17 @@ def test_settings_survive_json() -> None:
         ({"schedule": "cosin"}, r"schedule: no 'cosin', did you mean 'cosine'\?; expected constant, step, exponential"),
         ({"optimizer": "adam"}, r"optimizer: no 'adam', did you mean 'adamw'\?; expected sgd, adamw"),
         ({"device": "tpu"}, "device: no 'tpu'.*; expected auto, cpu, cuda"),
+        ({"accumulate": 9, "batch_size": 8}, "accumulate: 9 parts of a minibatch of 8 samples"),
+        ({"patience": 0}, "patience: expected an integer of at least 1, found 0"),
+        ({"evaluate_every": 1.5}, r"evaluate-every: expected an integer of at least 1, found 1\.5"),
+        ({"clip_norm": 0}, "clip-norm: expected a number above 0, found 0"),
+        ({"warmup_epochs": -1}, "warmup-epochs: expected a number at least 0, found -1"),
+        ({"precision": "half"}, "precision: no 'half'.*; expected float32, bf16, fp16"),
+        ({"keep": "first"}, "keep: no 'first'.*; expected last, best"),
+        ({"shuffle": 1}, "shuffle: expected true or false, found 1"),
+        ({"augment": "flip"}, "augment: expected a list of texts, found 'flip'"),
+        ({"metrics": [3]}, r"metrics: expected a list of texts, found \[3\]"),
+        ({"loss": None}, "loss: expected text, found None"),
         ({"learning_rat": 1}, r"no hyperparameter 'learning_rat', did you mean 'learning_rate'\?; epochs, steps"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 
 from bnfold.errors import BnfoldError
 from bnfold.training import Hyperparameters, Measurement, Run, resolve_model, train
-from tests.training.tiny import PER_EPOCH, TOTAL, StopAt, TinyTraining, metrics, weights
+from tests.training.tiny import PER_EPOCH, TIMES, TOTAL, StopAt, TinyTraining, metrics, weights
 
 
 def test_a_training_leaves_a_run_folder(tiny: TinyTraining, tmp_path: Path) -> None:
@@ -20,10 +20,11 @@ def test_a_training_leaves_a_run_folder(tiny: TinyTraining, tmp_path: Path) -> N
     assert [(line.step, line.epoch) for line in result.history] == [(PER_EPOCH, 1.0), (TOTAL, 2.0)]
     assert told == list(result.history)
     assert metrics(tmp_path / "run") == [
-        {key: value for key, value in dataclasses.asdict(line).items() if key != "seconds"} for line in told
+        {key: value for key, value in dataclasses.asdict(line).items() if key not in TIMES} for line in told
     ]
     assert (progress.seen, progress.total) == (TOTAL, TOTAL)
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
+        "best.safetensors",
         "checkpoint.safetensors",
         "metrics.jsonl",
         "model.safetensors",
@@ -35,6 +36,7 @@ def test_a_training_leaves_a_run_folder(tiny: TinyTraining, tmp_path: Path) -> N
 def test_training_learns(tiny: TinyTraining, tmp_path: Path) -> None:
     """After a few epochs most digits are told apart and the loss has fallen: chance would be one in ten."""
     result = tiny.train(tmp_path / "run", settings={"epochs": 6, "batch_size": 50})
+    assert result.final.test_accuracy is not None
     assert result.final.test_accuracy > 0.6
     assert result.final.train_loss < result.history[0].train_loss
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bnfold.data import Dataset
 from bnfold.errors import InputError
-from bnfold.training.order import batches_between, epoch_order, steps_per_epoch
+from bnfold.training.order import epoch_order, steps_between, steps_per_epoch
 
 
 def numbered(samples: int) -> Dataset:
@@ -17,7 +17,9 @@ def numbered(samples: int) -> Dataset:
 
 def numbers(dataset: Dataset, batch_size: int, start: int, stop: int) -> list[list[int]]:
     """Return which samples each step sees."""
-    return [batch.inputs["x"].tolist() for batch in batches_between(dataset, batch_size, 3, start=start, stop=stop)]
+    found = list(steps_between(dataset, batch_size, 3, start=start, stop=stop))
+    assert [step for step, _ in found] == list(range(start, stop))
+    return [indices.tolist() for _, indices in found]
 
 
 @given(samples=st.integers(1, 30), batch_size=st.integers(1, 30), cuts=st.lists(st.integers(0, 40), max_size=4))
@@ -41,6 +43,14 @@ def test_an_epoch_shows_no_sample_twice_and_another_order_each_time() -> None:
     assert len({tuple(epoch) for epoch in epochs}) == 10
     assert set(chain(*epochs)) == set(range(23))
     assert epoch_order(0, 0, 23).tolist() != epoch_order(1, 0, 23).tolist()
+
+
+def test_without_shuffling_every_epoch_repeats_the_first() -> None:
+    """The same minibatches meet again, wherever training begins."""
+    order = [x.tolist() for _, x in steps_between(numbered(23), 5, 3, start=0, stop=12, shuffle=False)]
+    assert order[:4] == order[4:8] == order[8:]
+    assert order[:4] == numbers(numbered(23), 5, 0, 4)
+    assert [x.tolist() for _, x in steps_between(numbered(23), 5, 3, start=6, stop=9, shuffle=False)] == order[6:9]
 
 
 def test_a_minibatch_larger_than_the_data_is_refused() -> None:

@@ -50,6 +50,15 @@ def test_cosine_falls_from_the_rate_to_almost_nothing() -> None:
     assert 0 < values[-1] < 0.004
 
 
+@pytest.mark.parametrize("schedule", Schedule)
+def test_warming_up_is_a_line_to_the_schedule(schedule: Schedule) -> None:
+    """The t-th of w updates has t/w of the rate, from the first, which is not zero, to the w-th, which is the whole."""
+    plain = rates(schedule, epochs=4, per_epoch=5)
+    warmed = rates(schedule, epochs=4, per_epoch=5, warmup_epochs=1.6)
+    # Two roundings of 2⁻⁵³ each.
+    assert warmed == pytest.approx([rate * min(1, (step + 1) / 8) for step, rate in enumerate(plain)], rel=2**-51)
+
+
 @given(
     schedule=st.sampled_from(Schedule),
     epochs=st.integers(1, 9),

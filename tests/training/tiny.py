@@ -35,6 +35,7 @@ def build(width=12, dropout=0.25):
     return Tiny(width, dropout)
 """
 
+TIMES = ("seconds", "samples_per_second")
 BATCH = 200
 PER_EPOCH = 1437 // BATCH  # 7
 TOTAL = 2 * PER_EPOCH
@@ -65,9 +66,9 @@ def weights(folder: Path) -> str:
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of ``metrics.jsonl`` without the one thing that no two runs share."""
+    """Return the lines of ``metrics.jsonl`` without the times, which no two runs share."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
 
 class Stopped(Exception):

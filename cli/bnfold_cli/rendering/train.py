@@ -14,24 +14,53 @@ if TYPE_CHECKING:
 
 def measured(measurement: "Measurement") -> str:
     """Return the line that a measurement is told in while the training goes on."""
+    speed = measurement.samples_per_second
+    rate = "" if speed is None else f" {speed:.0f} samples/s"
     return (
         f"epoch {measurement.epoch:<5.3g} step {measurement.step:<6d} loss {measurement.train_loss:.4f} "
-        f"test {measurement.test_loss:.4f} {percent(measurement.test_accuracy)} {measurement.seconds:.1f} s"
+        f"test {measurement.test_loss:.4f}{_metrics(measurement)}{rate} {measurement.seconds:.1f} s"
     )
 
 
 def trained(result: "Trained") -> Iterator[Table | str]:
     """Yield the final figures and where the run is."""
-    final = result.result.final
+    outcome = result.result
+    final = outcome.final
     rows = [
         ("epochs", f"{final.epoch:.4g}"),
         ("steps", str(final.step)),
         ("training loss", f"{final.train_loss:.4f}"),
         ("test loss", f"{final.test_loss:.4f}"),
-        ("test accuracy", percent(final.test_accuracy)),
+        *((f"test {name}", _figure(name, value)) for name, value in final.metrics.items()),
+        *((f"… {name} with population statistics", _figure(name, value)) for name, value in _population(final)),
         ("time", f"{final.seconds:.1f} s"),
     ]
     yield figures((result.model, f"on {result.data}"), rows)
-    if result.result.resumed_from is not None:
-        yield f"Resumed from step {result.result.resumed_from}."
-    yield f"The run is in {result.result.folder}."
+    if outcome.resumed_from is not None:
+        yield f"Resumed from step {outcome.resumed_from}."
+    if outcome.stopped_early:
+        yield f"Stopped early: nothing better since step {outcome.history[outcome.best].step}."
+    if result.settings.keep == "best":
+        yield f"The weights are those of step {outcome.history[outcome.best].step}, the best."
+    yield f"The run is in {outcome.folder}."
+
+
+def _metrics(measurement: "Measurement") -> str:
+    """Return the metrics of a line; what is measured with population statistics stands in brackets."""
+    plain = "".join(
+        f" {_figure(name, value) if name == 'accuracy' else f'{name} {_figure(name, value)}'}"
+        for name, value in measurement.metrics.items()
+    )
+    renewed = " ".join(_figure(name, value) for name, value in _population(measurement))
+    return f"{plain} (population {renewed})" if renewed else plain
+
+
+def _population(measurement: "Measurement") -> list[tuple[str, float]]:
+    return list((measurement.population or {}).items())
+
+
+def _figure(name: str, value: float) -> str:
+    return percent(value) if name in _PARTS else f"{value:.4f}"
+
+
+_PARTS = frozenset({"accuracy", "top-5", "mean-iou"})

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnfold.errors import InputError
+from bnfold.errors import BnfoldError, InputError
 from bnfold.progress import Progress, silent
 from bnfold_cli.samples import builtin_models
 from bnfold_cli.work.sources import require_torch
@@ -33,6 +33,8 @@ class Trained:
             "settings": self.settings.to_dict(),
             "steps": self.result.steps,
             "resumed_from": self.result.resumed_from,
+            "stopped_early": self.result.stopped_early,
+            "best_step": self.result.history[self.result.best].step,
             "final": asdict(self.result.final),
             "history": [asdict(measurement) for measurement in self.result.history],
         }
@@ -48,6 +50,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     checkpoint_every: int | None = None,
+    tensorboard: bool = False,
     progress: Progress = silent,
     listener: "Callable[[Measurement], None] | None" = None,
 ) -> Trained:
@@ -56,12 +59,13 @@ def train(
     Args:
         model: a built-in name, ``FILE.py:FACTORY`` or ``PACKAGE.MODULE:FACTORY``.
         output: the run folder.
-        data: what to train on, by default what the model's recipe says.
+        data: what to train on, by default what the model's recipe says; ``:FACTORY`` is one in the model's own file.
         model_args: keyword arguments of the factory.
         settings: hyperparameters that replace the recipe's.
         resume: go on with the run that is there.
         force: give up the run that is there.
         checkpoint_every: steps between further checkpoints.
+        tensorboard: write event files too.
         progress: told of every step.
         listener: told of every measurement.
 
@@ -78,6 +82,8 @@ def train(
     data = data or recipe.data
     if data is None:
         raise InputError(f"{model}: recommends no data; say what to train on with --data.")
+    if data.startswith(":"):
+        data = f"{source.path}{data}"
     hyperparameters = recipe.hyperparameters(settings or {})
     result = train_model(
         source,
@@ -87,10 +93,34 @@ def train(
         resume=resume,
         force=force,
         checkpoint_every=checkpoint_every,
+        tensorboard=tensorboard,
         progress=progress,
         listener=listener,
     )
     return Trained(model, data, hyperparameters, result)
+
+
+def speaking_for_all(work: Callable[[], Trained]) -> Trained | None:
+    """Return what ``work`` returns, None in all processes of torchrun but the first, which speaks for all.
+
+    What is wrong with the input they all see alike. Only that a process was lost is told by all that are left, since it
+    may have been the first.
+
+    Raises:
+        SystemExit: an error that the first process tells.
+        BnfoldError: any other that ``work`` raises.
+    """
+    require_torch("train")
+    from bnfold.training.replicas import ProcessLostError, rank_of_this_process
+
+    is_first = rank_of_this_process() == 0
+    try:
+        trained = work()
+    except BnfoldError as error:
+        if is_first or isinstance(error, ProcessLostError):
+            raise
+        raise SystemExit(error.exit_code) from error
+    return trained if is_first else None
 
 
 def parse_model_args(pairs: Sequence[str]) -> dict[str, object]:
