@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types unit wheel benchmark clean
+.PHONY: help demo test test-slow lint types unit wheel docs benchmark paper clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -14,7 +14,7 @@ help:  ## list the targets
 demo: $(VENV)/installed  ## the whole chain on real data: train, calibrate, fold, export, verify
 	$(BIN)/bnfold demo --output demo --force
 
-test: lint types unit wheel  ## lint, type check, tests, and the built wheel installed and tried
+test: lint types unit docs wheel  ## lint, type check, tests, documentation, and the built wheel installed and tried
 
 test-slow: $(VENV)/developed  ## the long sweeps
 	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m slow --numprocesses auto
@@ -32,9 +32,15 @@ unit: $(VENV)/developed  ## the tests, warnings as errors
 wheel: $(VENV)/developed  ## build the wheel, install it in clean environments, try it there
 	$(BIN)/python -m pytest -m wheel tests/wheel
 
+docs: $(VENV)/developed  ## build the documentation site into build/docs, warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 benchmark: $(VENV)/developed  ## figures against peers, printed as ratios
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group benchmark
 	for program in benchmarks/*.py; do $(BIN)/python $$program || exit 1; done
+
+paper: $(VENV)/developed  ## train the paper's claims at a small size, draw docs/images, print the tables
+	$(BIN)/python -m experiments.paper --output paper
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build dist demo .pytest_cache .ruff_cache .hypothesis
@@ -50,5 +56,5 @@ $(VENV)/installed: $(VENV)/pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/developed: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test --group lint --group build
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test --group lint --group build --group docs
 	touch $@

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from bnfold_cli.rendering.tables import figures, percent
+from bnfold_cli.rendering.tables import figures, metric
 
 if TYPE_CHECKING:
     from bnfold_cli.work.calibrate import Calibrated
@@ -30,10 +30,8 @@ def calibrated(result: "Calibrated") -> Iterator[Table | str]:
         ("layer", "channels", "values a channel", "mean moved by σ", "variance factor", "relative error"), rows
     )
     if result.before is not None and result.after is not None:
-        changes = [
-            ("test accuracy", percent(result.before.accuracy), percent(result.after.accuracy)),
-            ("test loss", f"{result.before.loss:.4f}", f"{result.after.loss:.4f}"),
-        ]
+        before, after = ({**metrics.values, "loss": metrics.loss} for metrics in (result.before, result.after))
+        changes = [(f"test {name}", metric(name, value), metric(name, after[name])) for name, value in before.items()]
         yield figures(("", "before", str(report.estimator)), changes)
     yield f"{report.samples} samples of {result.data} in {report.batches} batches."
     yield from report.notes

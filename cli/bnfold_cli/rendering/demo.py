@@ -9,8 +9,8 @@ from bnfold_cli.rendering.tables import error, figures, milliseconds, percent, t
 from bnfold_cli.rendering.verify import verdict
 
 if TYPE_CHECKING:
+    from bnfold.bench import Latency
     from bnfold.verify import VerificationReport
-    from bnfold.verify.latency import Latency
     from bnfold_cli.work.demo import Demo
 
 

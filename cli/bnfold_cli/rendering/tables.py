@@ -7,6 +7,7 @@ from rich.table import Table
 
 _UNITS = ("B", "kB", "MB", "GB")
 _PROSE_WIDTH = 64
+_SHARES = frozenset({"accuracy", "top-5", "mean-iou"})
 
 
 def figures(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
@@ -52,6 +53,11 @@ def error(value: float) -> str:
 def percent(share: float) -> str:
     """Return a share in percent, two digits after the point as accuracies are compared."""
     return f"{100 * share:.2f} %"
+
+
+def metric(name: str, value: float) -> str:
+    """Return a metric as its kind is read: a share in percent, anything else as a number."""
+    return percent(value) if name in _SHARES else f"{value:.4f}"
 
 
 def milliseconds(seconds: float) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from bnfold_cli.rendering.tables import figures, percent
+from bnfold_cli.rendering.tables import figures, metric
 
 if TYPE_CHECKING:
     from bnfold.training import Measurement
@@ -31,8 +31,8 @@ def trained(result: "Trained") -> Iterator[Table | str]:
         ("steps", str(final.step)),
         ("training loss", f"{final.train_loss:.4f}"),
         ("test loss", f"{final.test_loss:.4f}"),
-        *((f"test {name}", _figure(name, value)) for name, value in final.metrics.items()),
-        *((f"… {name} with population statistics", _figure(name, value)) for name, value in _population(final)),
+        *((f"test {name}", metric(name, value)) for name, value in final.metrics.items()),
+        *((f"… {name} with population statistics", metric(name, value)) for name, value in _population(final)),
         ("time", f"{final.seconds:.1f} s"),
     ]
     yield figures((result.model, f"on {result.data}"), rows)
@@ -48,19 +48,12 @@ def trained(result: "Trained") -> Iterator[Table | str]:
 def _metrics(measurement: "Measurement") -> str:
     """Return the metrics of a line; what is measured with population statistics stands in brackets."""
     plain = "".join(
-        f" {_figure(name, value) if name == 'accuracy' else f'{name} {_figure(name, value)}'}"
+        f" {metric(name, value) if name == 'accuracy' else f'{name} {metric(name, value)}'}"
         for name, value in measurement.metrics.items()
     )
-    renewed = " ".join(_figure(name, value) for name, value in _population(measurement))
+    renewed = " ".join(metric(name, value) for name, value in _population(measurement))
     return f"{plain} (population {renewed})" if renewed else plain
 
 
 def _population(measurement: "Measurement") -> list[tuple[str, float]]:
     return list((measurement.population or {}).items())
-
-
-def _figure(name: str, value: float) -> str:
-    return percent(value) if name in _PARTS else f"{value:.4f}"
-
-
-_PARTS = frozenset({"accuracy", "top-5", "mean-iou"})

@@ -205,7 +205,7 @@ def _calibrate_run(
     train, test = load_data(data, Split.TRAIN), load_data(data, Split.TEST)
     _require_fit(network, train)
     with joined(device_of(network)) as replicas:
-        before = _metrics(network, test) if replicas.is_first else None
+        before = _metrics(run, network, test, model) if replicas.is_first else None
         old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         report = calibrate_model(
             network,
@@ -219,7 +219,7 @@ def _calibrate_run(
         if not replicas.is_first:
             return None
         _write(run, output, network, old, {"data": data, **asdict(settings), **report.to_dict()}, model, force=force)
-        return Calibrated(source, output, data, report, before, _metrics(network, test))
+        return Calibrated(source, output, data, report, before, _metrics(run, network, test, model))
 
 
 def _write(
@@ -283,7 +283,10 @@ def _require_fit(network: "nn.Module", dataset: "Dataset") -> None:
         call(network, to_tensors(probe, device_of(network)))
 
 
-def _metrics(network: "nn.Module", dataset: "Dataset") -> "Metrics | None":
-    from bnfold.training import evaluate
+def _metrics(run: "Run", network: "nn.Module", dataset: "Dataset", model: str | None) -> "Metrics | None":
+    """Return the run's own loss and metrics, None where the data have no labels."""
+    from bnfold.training import evaluate_as_trained
 
-    return None if dataset.labels is None else evaluate(network, dataset, EVALUATION_BATCH)
+    if dataset.labels is None:
+        return None
+    return evaluate_as_trained(run, network, dataset, EVALUATION_BATCH, builtin_models(), model)
