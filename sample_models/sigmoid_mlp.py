@@ -16,20 +16,24 @@ RECIPE = {
 class SigmoidMLP(nn.Module):
     """Flattened input, hidden layers z = g(BN(W u)), a linear head."""
 
-    def __init__(self, in_features: int, classes: int, hidden: list[int], *, batch_norm: bool) -> None:
+    def __init__(
+        self, in_features: int, classes: int, hidden: list[int], *, batch_norm: bool, binary: bool, dropout: float
+    ) -> None:
         super().__init__()
+        self.binary = binary
         layers: list[nn.Module] = []
         for inputs, outputs in zip([in_features, *hidden], hidden, strict=False):
             # Behind BN a bias would be subtracted with the mean: it is dropped, and β takes its role.
             layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
             layers += [bnn.BatchNorm1d(outputs)] if batch_norm else []
-            layers.append(nn.Sigmoid())
+            layers += [nn.Sigmoid(), nn.Dropout(dropout)] if dropout else [nn.Sigmoid()]
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear([in_features, *hidden][-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map inputs ``(N, *sample)`` of ``in_features`` values a sample to scores ``(N, classes)``."""
-        return self.head(self.hidden(images.flatten(1)))
+        inputs = (images > 0.5).to(images.dtype) if self.binary else images
+        return self.head(self.hidden(inputs.flatten(1)))
 
 
 def build(
@@ -39,6 +43,8 @@ def build(
     hidden_layers: int = 3,
     hidden_units: int = 100,
     init_std: float = 0.1,
+    binary: bool = False,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """Return the network.
 
@@ -49,8 +55,12 @@ def build(
         hidden_layers: how many.
         hidden_units: units in each.
         init_std: standard deviation of the Gaussian that the weights start from; biases start from 0.
+        binary: make every input 0 or 1, at a threshold of 0.5.
+        dropout: probability behind every hidden layer.
     """
-    model = SigmoidMLP(in_features, classes, [hidden_units] * hidden_layers, batch_norm=batch_norm)
+    model = SigmoidMLP(
+        in_features, classes, [hidden_units] * hidden_layers, batch_norm=batch_norm, binary=binary, dropout=dropout
+    )
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=init_std)

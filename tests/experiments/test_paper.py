@@ -1,0 +1,70 @@
+"""The programs behind docs/paper.md, on trials of a few steps."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from bnfold.training import Run, resolve_model
+from bnfold_cli.samples import builtin_models
+from experiments import training
+from experiments.percentiles import draw_percentiles, drift
+from experiments.plan import FIGURE_1, TRIALS, Trial
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_trial_can_be_trained() -> None:
+    """Models, arguments and settings are ones that exist, and no two trials write to the same folder."""
+    for trial in TRIALS:
+        source = resolve_model(trial.model, trial.args, builtin_models())
+        assert source.recipe.hyperparameters(trial.settings).steps is not None
+        source.build()
+    folders = [training.run_folder(Path("paper"), trial, 0) for trial in TRIALS]
+    assert len(set(folders)) == len(folders)
+
+
+def test_every_picture_of_the_page_is_there() -> None:
+    """docs/paper.md shows a picture of each claim, and says what it shows to those who cannot see it."""
+    page = (ROOT / "docs/paper.md").read_text()
+    for claim in {trial.claim for trial in TRIALS} | {"figure-1bc"}:
+        assert f"](images/{claim}.png)" in page
+        assert {path.suffix for path in (ROOT / "docs/images").glob(f"{claim}.*")} == {".png", ".svg"}
+
+
+def _short(trial: Trial) -> Trial:
+    return dataclasses.replace(trial, settings={"steps": 4, "evaluate_every": 2})
+
+
+@pytest.fixture
+def figure_1(monkeypatch: pytest.MonkeyPatch) -> tuple[Trial, ...]:
+    """The trials of figure 1, four steps long."""
+    short = tuple(map(_short, FIGURE_1))
+    monkeypatch.setattr(training, "FIGURE_1", short)
+    return short
+
+
+def test_watched_trials_tell_percentiles_and_are_trained_once(tmp_path: Path, figure_1: tuple[Trial, ...]) -> None:
+    """Percentiles ascend and are there for every measurement; a second call finds the run finished."""
+    for trial in figure_1:
+        line = training._train_one((tmp_path, trial, 0))
+        folder = training.run_folder(tmp_path, trial, 0)
+        assert Run.open(folder).finished, line
+        seen = json.loads((folder / training.PERCENTILES_FILE).read_text())["steps"]
+        assert [entry["step"] for entry in seen] == [2, 4]
+        assert all(entry["percentiles"] == sorted(entry["percentiles"]) for entry in seen)
+        assert training._train_one((tmp_path, trial, 0)).endswith("is there")
+    draw_percentiles(tmp_path, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert set(drift(tmp_path, 0)) == {trial.name for trial in figure_1}
+
+
+def test_watching_a_training_does_not_change_it(tmp_path: Path, figure_1: tuple[Trial, ...]) -> None:
+    """Trained in stretches, the weights are bit for bit those of one training."""
+    (trial, _) = figure_1
+    training._train_one((tmp_path / "watched", trial, 3))
+    (tmp_path / "at-once").mkdir()
+    training._train(trial, 3, tmp_path / "at-once" / "run")
+    watched = training.run_folder(tmp_path / "watched", trial, 3) / "model.safetensors"
+    assert watched.read_bytes() == (tmp_path / "at-once" / "run" / "model.safetensors").read_bytes()
