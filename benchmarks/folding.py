@@ -66,7 +66,9 @@ def by_onnxslim(source: Path, target: Path) -> None:
     """onnxslim with its defaults."""
     import onnxslim
 
-    onnx.save(onnxslim.slim(onnx.load(source)), target)
+    slimmed = onnxslim.slim(onnx.load(source))
+    assert isinstance(slimmed, onnx.ModelProto)
+    onnx.save(slimmed, target)
 
 
 def by_onnxsim(source: Path, target: Path) -> None:

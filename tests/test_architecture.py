@@ -13,16 +13,21 @@ ALLOWED = {
     "nn": FOUNDATION,
     "data": FOUNDATION,
     "population": FOUNDATION | {"nn"},
+    "population_onnx": FOUNDATION | {"population", "graph", "bundle", "verify"},
     "graph": FOUNDATION,
     "bundle": FOUNDATION,
     "folding": FOUNDATION | {"graph"},
-    "verify": FOUNDATION | {"graph", "bundle"},
-    "export": FOUNDATION | {"graph", "bundle", "verify"},
-    "training": FOUNDATION | {"data"},
+    "modules": FOUNDATION | {"graph", "folding", "nn", "population"},
+    "merging": FOUNDATION | {"graph"},
+    "verify": FOUNDATION | {"graph", "bundle", "folding"},
+    "export": FOUNDATION | {"graph", "bundle", "merging", "verify"},
+    "bench": FOUNDATION | {"verify"},
+    "testing": FOUNDATION | {"graph", "verify"},
+    "training": FOUNDATION | {"data", "nn", "population"},
 }
 """What each package of the library may import besides itself."""
 
-TORCH = {"nn", "population", "training"}
+TORCH = {"modules", "nn", "population", "training"}
 """Packages that need torch; of `graph`, only what captures a graph from a torch module does."""
 
 

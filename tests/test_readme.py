@@ -1,11 +1,9 @@
 """README promises nothing that does not run: its files are written, its commands run, in its order."""
 
 import os
-import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +11,16 @@ import onnx
 import pytest
 
 from bnfold.folding.rules import RULES
+from tests.documents import blocks, commands, make_targets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    """Return the contents of README's fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-
-
-def commands() -> Iterator[str]:
-    """Yield what README tells a user to type."""
-    for block in blocks("console"):
-        yield from (line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
-
-
 def test_make_targets_exist() -> None:
     """Each `make` command of README is a target of the Makefile; CI runs the one that tests, `make test`."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = {command.split()[1] for command in commands() if command.startswith("make ")}
+    targets = make_targets((ROOT / "Makefile").read_text())
+    named = {command.split()[1] for command in commands(README) if command.startswith("make ")}
     assert named == {"demo", "test"}
     assert named <= targets
     assert "make test" in (ROOT / ".ci/run").read_text()
@@ -47,7 +35,7 @@ def test_changelog_counts_the_operators() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: README's files and an ONNX file."""
     folder = tmp_path_factory.mktemp("readme")
-    for block in blocks("python"):
+    for block in blocks(README, "python"):
         (folder / block.splitlines()[0].removeprefix("# ")).write_text(block)
     write_model(folder / "model.onnx")
     return folder
@@ -56,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_command_runs(folder: Path) -> None:
     """Every other command of README ends with exit code 0, one after another in one folder."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for command in commands():
+    for command in commands(README):
         if not command.startswith("make "):
             result = subprocess.run(
                 shlex.split(command), cwd=folder, env=environment, capture_output=True, text=True, check=False

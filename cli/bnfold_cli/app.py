@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bnfold_cli.command import register
-from bnfold_cli.commands import calibrate, demo, doctor, export, fold, inspect, train, verify
+from bnfold_cli.commands import bench, calibrate, compare, demo, diff, doctor, export, fold, inspect, train, verify
 
 HELP = "\n\n".join(
     (
@@ -38,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for _module in (demo, train, calibrate, fold, export, verify, inspect, doctor):
+for _module in (demo, train, calibrate, fold, export, verify, diff, inspect, bench, compare, doctor):
     register(app, _module.run, examples=_module.EXAMPLES)
 
 

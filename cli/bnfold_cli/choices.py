@@ -6,9 +6,12 @@ holds the two together.
 
 from typing import Literal
 
-Estimator = Literal["pooled", "algorithm-2", "moving-average"]
+Estimator = Literal["self-consistent", "pooled", "algorithm-2", "moving-average"]
 Provider = Literal["cpu", "cuda", "tensorrt"]
 Objective = Literal["latency", "no-bn"]
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "step", "exponential", "cosine"]
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bf16", "fp16"]
+Keep = Literal["last", "best"]
+ExportPrecision = Literal["float32", "float16", "bfloat16", "mixed"]

@@ -47,7 +47,7 @@ def argument(*, help: str, metavar: str, complete: Callable[[str], list[str]] | 
 
 def data(*, default: str) -> OptionInfo:
     """Return the option ``--data``, whose help says what is used without it."""
-    text = f"digits, npz:FILE or FILE.py:FACTORY; default: {default}."
+    text = f"digits, mnist-subset, npz:FILE, hf:FOLDER or FILE.py:FACTORY; default: {default}."
     return option("--data", metavar="D", complete=data_specs, help=text)
 
 
@@ -58,7 +58,7 @@ def choice(name: str, choices: object, *, help: str, panel: str | None = None) -
 
 def data_specs(incomplete: str) -> list[str]:
     """Complete what ``--data`` takes."""
-    return [spec for spec in ("digits", "npz:") if spec.startswith(incomplete)]
+    return [spec for spec in ("digits", "hf:", "mnist-subset", "npz:", "standardized:") if spec.startswith(incomplete)]
 
 
 def model_names(incomplete: str) -> list[str]:

@@ -31,6 +31,7 @@ def place() -> None:
     write_inputs(Path("wide.npz"), image=(3, 6, 7))
     write_inputs(Path("none.npz"), samples=0)
     np.savez(Path("labels.npz"), images=np.zeros((8, 1, 9, 9), np.float32), y=np.zeros(8, np.int64))
+    Path("other.json").write_text('{"schema": "bnfold.verification/2"}\n')
     np.savez(Path("objects.npz"), x=np.array([{"a": 1}], dtype=object))
 
 
@@ -54,7 +55,7 @@ LINES = {
     "export folder -o bundle": r"folder: .*run",
     "verify folder": r"folder: .*bundle",
     "verify good.onnx folder": r"folder: expected a file",
-    "calibrate good.onnx -o out": r"good\.onnx: expected a run folder, found a file",
+    "calibrate good.onnx -o out": r"good\.onnx: an ONNX file brings no data; .* --data",
     "calibrate folder -o out": r"folder: .*run",
     "train folder:build -o run": r"folder",
     # truncated, or not ONNX at all
@@ -73,7 +74,7 @@ LINES = {
     # unknown option, unknown value
     "fold good.onnx -o out.onnx --bogus": r"--bogus",
     "verify good.onnx good.onnx --provider tpu": r"'tpu' is not one of 'cpu', 'cuda', 'tensorrt'",
-    "calibrate run -o out --estimator mean": r"'mean' is not one of 'pooled'",
+    "calibrate run -o out --estimator mean": r"'mean' is not one of 'self-consistent'",
     f"{TRAIN} --schedule linear": r"'linear' is not one of 'constant'",
     f"{TRAIN} --optimizer lion": r"'lion' is not one of",
     f"{TRAIN} --device tpu": r"'tpu' is not one of",
@@ -114,7 +115,7 @@ LINES = {
     "fold good.onnx -o there.onnx": r"there\.onnx: already exists; pass --force",
     "fold good.onnx -o out.onnx --report there.onnx": r"there\.onnx: already exists; pass --force",
     "export good.onnx -o folder": r"folder: already exists; pass --force",
-    "verify good.onnx good.onnx --report there.onnx": r"there\.onnx: already exists; pass --force",
+    "verify good.onnx good.onnx --report other.json": r"other\.json: already exists; pass --force",
     "train digits-cnn -o folder --epochs 1": r"folder: holds files, but no run",
     "demo -o folder": r"folder: already exists; pass --force",
     # --force replaces what bnfold wrote, and nothing else
@@ -123,6 +124,21 @@ LINES = {
     "export good.onnx -o there.onnx --force": r"there\.onnx: is no bundle",
     "train digits-cnn -o folder --force --epochs 1": r"folder: holds files, but no run",
     "demo -o folder --force": r"folder: ",
+    # reports
+    "verify": r"name a bundle, or two ONNX files, or a report with --rethreshold",
+    "verify good.onnx good.onnx --report v.txt": r"v\.txt: the name of a report ends in one of \.json, \.xml",
+    "verify good.onnx good.onnx --report v.md --report v.md": r"v\.md: is named twice",
+    "verify good.onnx good.onnx --fold-report text.onnx --report v.json": r"text\.onnx: not a JSON report",
+    "verify good.onnx good.onnx --fold-report other.json": r"--fold-report: it is told of in reports; name one",
+    "verify good.onnx good.onnx --k 4": r"--k, --floor-scale: they judge a report again",
+    "verify --rethreshold missing.json": r"missing\.json: no such file",
+    "verify --rethreshold text.onnx": r"text\.onnx: not a JSON report",
+    "verify --rethreshold other.json": r"other\.json: .*bnfold\.verification/2'; read it with the version",
+    "verify good.onnx --rethreshold other.json": r"runs nothing: leave out the models",
+    "verify --rethreshold other.json --samples 3 --seed 1": r"runs nothing: leave out --samples, --seed",
+    "diff other.json other.json": r"other\.json: .*found schema 'bnfold\.verification/2'",
+    "diff missing.json other.json": r"missing\.json: no such file",
+    "diff other.json other.json --report d.xml": r"d\.xml: a comparison is written as \.json or \.md",
 }
 
 

@@ -3,9 +3,10 @@ from typing import get_args
 
 import pytest
 
+from bnfold.export import Precision as ExportPrecision
 from bnfold.folding import Objective
 from bnfold.population import Estimator
-from bnfold.training import Device, Optimizer, Schedule, builtin_names
+from bnfold.training import Device, Keep, Optimizer, Precision, Schedule, builtin_names
 from bnfold.verify.provider import Provider
 from bnfold_cli import choices
 from bnfold_cli.options import model_names
@@ -21,6 +22,9 @@ from bnfold_cli.samples import builtin_models
         (choices.Optimizer, Optimizer),
         (choices.Schedule, Schedule),
         (choices.Device, Device),
+        (choices.Precision, Precision),
+        (choices.ExportPrecision, ExportPrecision),
+        (choices.Keep, Keep),
     ],
 )
 def test_choices_are_the_librarys(literal: object, enumeration: type[StrEnum]) -> None:

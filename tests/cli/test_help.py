@@ -28,7 +28,19 @@ def _examples(name: str) -> list[str]:
 
 def test_the_commands_are_those_of_the_design() -> None:
     """Each step of the chain is a command, and nothing else is."""
-    assert COMMANDS == ["calibrate", "demo", "doctor", "export", "fold", "inspect", "train", "verify"]
+    assert COMMANDS == [
+        "bench",
+        "calibrate",
+        "compare",
+        "demo",
+        "diff",
+        "doctor",
+        "export",
+        "fold",
+        "inspect",
+        "train",
+        "verify",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,6 +11,8 @@ from pathlib import Path
 import onnx
 import pytest
 
+from tests.verify.graphs import network, random_layers, right, saved
+
 ROOT = Path(__file__).parents[2]
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
@@ -95,3 +97,15 @@ def test_the_demo_runs_from_the_wheel(complete: Path, tmp_path: Path) -> None:
     assert str(complete.parent) in where
     result = json.loads(run(complete / "bnfold", "demo", "-o", "demo", "--json", cwd=tmp_path))
     assert result["verdict"] == "equivalent"
+
+
+def test_the_pytest_plugin_comes_with_the_wheel(complete: Path, tmp_path: Path) -> None:
+    """By its entry point alone, in a project that takes warnings for errors; its schemas and templates travel along."""
+    saved(network(random_layers()), tmp_path / "a.onnx")
+    saved(network(random_layers(), right), tmp_path / "b.onnx")
+    test = "def test_it(assert_equivalent):\n    assert_equivalent('a.onnx', 'b.onnx', samples=5)\n"
+    (tmp_path / "test_it.py").write_text(test)
+    told = run(complete / "python", "-m", "pytest", "-W", "error", "--bnfold-reports", "reports", cwd=tmp_path)
+    assert "1 passed" in told
+    assert "plugins: bnfold-" in told
+    assert len(list((tmp_path / "reports").glob("*.html"))) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnfold.progress import Progress, silent
-from bnfold_cli.work.calibrate import Calibrated, calibrate
+from bnfold_cli.work.calibrate import Calibrated, Settings, calibrate
 from bnfold_cli.work.export import Exported, export
 from bnfold_cli.work.files import require_folder_output, write_json
 from bnfold_cli.work.fold import Folded, fold
@@ -15,8 +15,8 @@ from bnfold_cli.work.train import Trained, train
 from bnfold_cli.work.verify import sample_inputs, verify
 
 if TYPE_CHECKING:
+    from bnfold.bench import LatencyReport
     from bnfold.verify import VerificationReport
-    from bnfold.verify.latency import LatencyReport
 
 MODEL = "digits-cnn"
 DATA = "digits"
@@ -98,7 +98,8 @@ def demo(
     note(f"bnfold train {MODEL} -o {run}" + "".join(f" --{name} {value}" for name, value in settings.items()))
     trained = train(MODEL, run, settings=settings, force=force, progress=progress)
     note(f"bnfold calibrate {run} -o {calibrated_run} --seed {seed}")
-    calibrated = calibrate(run, calibrated_run, seed=seed, force=force, progress=progress)
+    calibrated = calibrate(run, calibrated_run, settings=Settings(seed=seed), force=force, progress=progress)
+    assert calibrated is not None, "one process writes what it calibrates"
     note(f"bnfold fold {calibrated_run} -o {folded_file} --report {report}")
     folded = fold(calibrated_run, folded_file, report=report, force=force)
     note(f"bnfold export {calibrated_run} -o {bundle}")
@@ -114,8 +115,8 @@ def demo(
 
 def compare_latency(run: Path, unfolded: Path, folded: Path, *, progress: Progress = silent) -> "LatencyReport":
     """Write the graph of ``run`` as it is to ``unfolded`` and time it beside ``folded``."""
+    from bnfold.bench import measure_latency
     from bnfold.graph import save
-    from bnfold.verify.latency import measure_latency
 
     graph, _ = load_graph(run)
     save(graph, unfolded)

@@ -48,7 +48,7 @@ def open_run(folder: Path) -> "Run":
         MissingDependencyError: torch is not installed.
     """
     if folder.is_file():
-        raise InputError(f"{folder}: expected a run folder, found a file; ONNX files are not calibrated yet.")
+        raise InputError(f"{folder}: expected a run folder, found a file.")
     require_torch(f"{folder}: a run folder")
     from bnfold.training import Run
 
