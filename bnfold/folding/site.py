@@ -115,12 +115,17 @@ class Site:
         return labels.identity(self.rank(slot)) if label is None else label
 
     def channels(self, slot: int, axis: int, count: int) -> Ids:
-        """Return the gauge variables along one axis, shape (count,), made uniform along all others."""
+        """Return the gauge variables along one axis, shape (count,), made uniform along all others.
+
+        ``count`` is the number of channels, or 1 where all of them have one gauge.
+        """
         label = self.label(slot)
         label = self.uniform(label, [other for other in labels.varying(label) if other != axis])
-        if label.size not in {1, count}:
+        extent = self.dims(slot)[axis]
+        if label.size not in {1, count} or (isinstance(extent, int) and count not in {1, extent}):
             raise InputError(
-                f"{self.name}: its parameters are for {count} channels, {self.value(slot).name} has {label.size}."
+                f"{self.name}: its parameters are for {count} channels, {self.value(slot).name} has "
+                f"{label.size if label.size > 1 else extent}."
             )
         return np.broadcast_to(label.ravel(), (count,))
 

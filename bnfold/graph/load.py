@@ -20,8 +20,9 @@ def load(path: Path) -> ir.Model:
     Model-local functions are inlined, so that every operator is one of the standard's.
 
     Raises:
-        InputError: the file is missing, a directory, truncated, not ONNX, reads values that nothing computes, holds a
-            tensor that is shorter than its shape says, or its external data is missing or lies outside its folder.
+        InputError: the file is missing, a directory, truncated, not ONNX, of an opset that is not known here, without
+            outputs, reads values that nothing computes, holds a tensor that is shorter than its shape says, or its
+            external data is missing or lies outside its folder.
     """
     require_file(path)
     try:
@@ -35,6 +36,7 @@ def load(path: Path) -> ir.Model:
             model = ir.from_proto(proto)
     except Exception as error:  # onnx-ir raises whatever the malformed field led to
         raise InputError(f"{path}: malformed ONNX model: {_reason(error)}.") from error
+    _require_signature(model, path)
     _require_tensors(model, path)
     _require_producers(model, path)
     if model.functions:
@@ -57,6 +59,15 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _require_signature(model: ir.Model, path: Path) -> None:
+    """Check that the graph computes something, by operators of a version that is known."""
+    if not model.graph.outputs:
+        raise InputError(f"{path}: its graph has no outputs.")
+    newest, opset = onnx.defs.onnx_opset_version(), model.opset_imports.get("", 0)
+    if opset > newest:
+        raise InputError(f"{path}: opset {opset} is newer than {newest}, the newest that the installed onnx knows.")
 
 
 def _require_tensors(model: ir.Model, path: Path) -> None:

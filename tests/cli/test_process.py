@@ -29,11 +29,8 @@ def test_interrupted_training_leaves_a_run_to_resume() -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
-    assert {path.name for path in Path().rglob("*") if path.is_file()} == {
-        "run.json",
-        "metrics.jsonl",
-        "checkpoint.safetensors",
-    }
+    files = {path.name for path in Path().rglob("*") if path.is_file()}
+    assert files == {"run.json", "metrics.jsonl", "checkpoint.safetensors", "best.safetensors"}
     assert '"finished": false' in Path("run/run.json").read_text()
 
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import onnx_ir as ir
 import pytest
 
-from bnfold.folding import Objective, Reason
+from bnfold.errors import InputError
+from bnfold.folding import Objective, Reason, fold
 from tests.folding.builder import Builder
 from tests.folding.checker import Folded, fold_checked
 
@@ -234,3 +236,12 @@ def test_a_border_of_dynamic_extent() -> None:
     folded = fold_checked(b.model(b.conv(x, 4, 3, 3, 3, pads=[1, 1, 1, 1])), objective=Objective.NO_BN)
     (outcome,) = folded.report.batch_norms
     assert outcome.reason is Reason.SHIFT_FIXED
+
+
+def test_a_weight_for_other_channels_than_the_input_has() -> None:
+    """A Conv for three channels of an input of five is an error of the file, not a reason to keep a normalization."""
+    b = Builder()
+    model = b.model(b.conv(b.input("N", 3, 6, 5), 3, 4, 3, 3))
+    model.graph.inputs[0].shape = ir.Shape(["N", 5, 6, 5])
+    with pytest.raises(InputError, match=r"Conv conv_\d+: .* 3 channels, x has 5"):
+        fold(model)

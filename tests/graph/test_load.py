@@ -170,3 +170,19 @@ def test_a_malformed_field_is_named(tmp_path: Path) -> None:
     model.graph.initializer[0].data_type = 99
     with pytest.raises(InputError, match="malformed ONNX model: 99 is not a valid DataType"):
         load(write(tmp_path / "m.onnx", model))
+
+
+def test_a_graph_without_outputs_is_refused(tmp_path: Path) -> None:
+    """It computes nothing: no runtime takes it."""
+    model = proto()
+    del model.graph.output[:]
+    with pytest.raises(InputError, match="its graph has no outputs"):
+        load(write(tmp_path / "m.onnx", model))
+
+
+def test_an_opset_of_the_future_is_refused(tmp_path: Path) -> None:
+    """What its operators mean is not known."""
+    model = proto()
+    model.opset_import[0].version = 99
+    with pytest.raises(InputError, match=r"opset 99 is newer than \d+"):
+        load(write(tmp_path / "m.onnx", model))

@@ -8,7 +8,9 @@ from tests.verify.graphs import network, random_layers, right, saved, wrong_epsi
 
 pytest_plugins = "pytester"
 
-OPTIONS = ("-p", "bnfold.testing.plugin", "-W", "error", "--strict-markers", "-p", "no:cacheprovider")
+# Where bnfold is installed, the outer pytest has imported the plugin by its entry point already.
+KNOWN = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+OPTIONS = ("-p", "bnfold.testing.plugin", "-W", "error", *KNOWN, "--strict-markers", "-p", "no:cacheprovider")
 
 
 @pytest.fixture
