@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types unit wheel docs benchmark paper clean
+.PHONY: help demo test test-slow mutation lint types unit wheel docs benchmark paper clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: lint types unit docs wheel  ## lint, type check, tests, documentation, and
 
 test-slow: $(VENV)/developed  ## the long sweeps
 	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m slow --numprocesses auto
+
+mutation: $(VENV)/developed  ## break the folding rules one at a time: the tests have to notice each
+	$(BIN)/python -m tests.folding.mutants
 
 lint: $(VENV)/developed  ## ruff: rules and format
 	$(BIN)/ruff check .
