@@ -58,6 +58,7 @@ def assert_equivalent(
         NotEquivalentError: they differ, the work did not run on ``provider``, or the inputs cannot show a difference.
         MissingDependencyError: ONNX Runtime is not installed; the message says what to install.
         AttestationError: the provider cannot be loaded here; the message says what is missing.
+        TypeError: a model is neither a path nor a model.
         InputError: a model cannot be read, the two are not comparable, or the inputs do not fit.
     """
     __tracebackhide__ = True
@@ -71,7 +72,7 @@ def assert_equivalent(
         raise InputError(f"provider {provider!r}: expected one of {', '.join(Provider)}.")
     onnxruntime_module()  # before any work: raises where ONNX Runtime is not installed
     with tempfile.TemporaryDirectory(prefix="bnfold-testing-") as folder:
-        ours, theirs = _file_of(onnx_a, Path(folder) / "a.onnx"), _file_of(onnx_b, Path(folder) / "b.onnx")
+        ours, theirs = _file_of(onnx_a, Path(folder), "onnx_a"), _file_of(onnx_b, Path(folder), "onnx_b")
         data, edges = inputs, None
         if data is None:
             # As on the command line: only where values are drawn are the edges drawn as well.
@@ -84,17 +85,22 @@ def assert_equivalent(
     return report
 
 
-def _file_of(model: Model, path: Path) -> Path:
-    """Return the model's file; one in memory is written to ``path``."""
+def _file_of(model: object, folder: Path, role: str) -> Path:
+    """Return the model's file; one in memory is written to ``folder``, under its role."""
     if isinstance(model, str | os.PathLike):
         return Path(model)
     import onnx
     import onnx_ir as ir
 
+    path = folder / f"{role}.onnx"
     if isinstance(model, ir.Model):
         ir.save(model, path)
-    else:
+    elif isinstance(model, onnx.ModelProto):
         onnx.save(model, path)
+    else:
+        raise TypeError(
+            f"{role}: expected a path, an onnx.ModelProto or an onnx_ir.Model, found {type(model).__name__}."
+        )
     return path
 
 

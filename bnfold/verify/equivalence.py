@@ -1,6 +1,6 @@
 """Is the candidate the same function as the original, on the provider that will serve it?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from bnfold.bundle.layout import MANIFEST
+from bnfold.bundle.manifest import Port as Entry
 from bnfold.bundle.reader import read_bundle
 from bnfold.errors import InputError
 from bnfold.progress import Progress, silent
@@ -19,8 +20,9 @@ from bnfold.verify.provider import Provider
 from bnfold.verify.report import VerificationReport
 from bnfold.verify.rounding import precision
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, batches, joined
-from bnfold.verify.signature import Signature, check_inputs, check_same
+from bnfold.verify.signature import Port, Signature, check_inputs, check_same, reordered
 from bnfold.verify.trial import Original, Trial
+from bnfold.verify.verdict import Finding, Verdict
 
 
 def verify(
@@ -35,6 +37,9 @@ def verify(
     progress: Progress = silent,
 ) -> VerificationReport:
     """Compare two ONNX files on ``inputs`` and return the verdict with everything that led to it.
+
+    Inputs and outputs are matched by name. A candidate that has them in another order is not equivalent all the same:
+    callers that go by position get others.
 
     Args:
         original: The graph that says what is right. It runs on the CPU provider, unoptimized, whatever the provider.
@@ -58,7 +63,8 @@ def verify(
     check_same(*signatures)
     plan = plan_of(inputs, *signatures)
     files = {"original": original, "candidate": candidate}
-    trial = Trial(theirs, inputs, plan, edges or EdgeCases.none(), provider, mutants, progress, files)
+    known = _order_findings(signatures[1], signatures[0].inputs, signatures[0].outputs, "the original")
+    trial = Trial(theirs, inputs, plan, edges or EdgeCases.none(), provider, mutants, progress, files, known)
     run = trial.run()
     reference = evaluate_original(original, ours, inputs, plan, progress)
     source = Original(original, ours, exact_folds(ours, theirs, progress) if plan else ())
@@ -89,7 +95,8 @@ def verify_bundle(
     golden = {"output": bundle.outputs, "baseline": bundle.baseline}
     _check_golden(folder, signature, golden, check_inputs(signature, bundle.inputs))
     files = {"candidate": bundle.model_path, "manifest": folder / MANIFEST}
-    trial = Trial(model, bundle.inputs, plan, EdgeCases.none(), provider, mutants, progress, files)
+    known = _order_findings(signature, bundle.manifest.inputs, bundle.manifest.outputs, "the manifest")
+    trial = Trial(model, bundle.inputs, plan, EdgeCases.none(), provider, mutants, progress, files, known)
     outputs = [as_doubles(batch_of(bundle.outputs, where)) for where in plan]
     baseline = as_doubles(joined([batch_of(bundle.baseline, where) for where in plan]))
     return trial.report(trial.run(), Reference(outputs, baseline), bundle.precision)
@@ -104,6 +111,14 @@ def plan_of(inputs: Arrays, *signatures: Signature) -> list[slice]:
 def first_batches(plan: list[slice]) -> list[slice]:
     """Return the batches of the first few samples, three or more: algebra that is wrong is wrong on each."""
     return [where for where in plan if where.start < 3]
+
+
+def _order_findings(
+    candidate: Signature, inputs: Sequence[Port | Entry], outputs: Sequence[Port | Entry], whose: str
+) -> tuple[Finding, ...]:
+    """Find ports of the candidate that stand in another order than those of the original or of the manifest."""
+    names = ([port.name for port in inputs], [port.name for port in outputs])
+    return tuple(Finding(Verdict.NOT_EQUIVALENT, words, "ports") for words in reordered(candidate, *names, whose))
 
 
 def _check_golden(folder: Path, signature: Signature, golden: Mapping[str, Arrays], samples: int) -> None:

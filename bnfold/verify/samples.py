@@ -65,13 +65,15 @@ SPREADS = (0.25, 4.0)
 """Smallest and largest standard deviation of one sample's values, log-uniform over the samples; means are normal."""
 
 
+_DATA_WAYS = "pass data for it (--data; in a test, inputs=)"
+
+
 def _random_array(port: Port, samples: int, generator: np.random.Generator, bounds: Range | None) -> npt.NDArray[Any]:
     if port.dtype is None or (bounds is None and not port.dtype.is_floating_point()):
-        raise InputError(
-            f"input {port}: random values exist for floating point only; give a range, or pass data for it."
-        )
+        ways = f"{_DATA_WAYS}, or give verify and bench its range (--range {port.name}=LO:HI)"
+        raise InputError(f"input {port}: random values exist for floating point only; {ways}.")
     if port.dims is None or not all(isinstance(dim, int) for dim in port.dims[1:]):
-        raise InputError(f"input {port}: not all extents are known; pass data for it.")
+        raise InputError(f"input {port}: not all extents are known; {_DATA_WAYS}.")
     extents = [dim for dim in port.dims[1:] if isinstance(dim, int)]
     shape = [samples, *extents] if port.dims else []
     if bounds is None:

@@ -1,6 +1,6 @@
 """What a graph takes and gives: names, types and extents, and whether two graphs or a set of arrays agree on them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,18 @@ def check_same(original: Signature, candidate: Signature) -> None:
     ]
     if differences:
         raise InputError(f"the two graphs are not comparable: {'; '.join(differences)}.")
+
+
+def reordered(signature: Signature, inputs: Sequence[str], outputs: Sequence[str], whose: str) -> Iterator[str]:
+    """Yield what a graph takes or gives in another order than ``whose`` names, which are the same ones.
+
+    Comparisons go by name and do not notice; callers that index the outputs, or feed by position, get others.
+    """
+    for kind, expected, ports in (("inputs", inputs, signature.inputs), ("outputs", outputs, signature.outputs)):
+        found = [port.name for port in ports]
+        if list(expected) != found:
+            orders = f"[{', '.join(expected)}] in {whose}, [{', '.join(found)}] in the candidate"
+            yield f"{kind} in another order: {orders}: callers that go by position get others"
 
 
 def check_inputs(signature: Signature, inputs: Mapping[str, npt.NDArray[Any]]) -> int:

@@ -34,13 +34,11 @@ from bnfold.verify.rounding import precision
 from bnfold.verify.run import Run, run_here
 from bnfold.verify.runtime import open_session
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
+from bnfold.verify.self_test import with_self_test
 from bnfold.verify.stability import Stability, stability, stability_findings
 from bnfold.verify.tolerance import Size
 from bnfold.verify.vacuity import input_findings
 from bnfold.verify.verdict import Finding, Verdict
-
-RESCUE = 0.5
-"""Part of the wrong candidates that must be caught where an output varies little over the samples."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,10 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate on one provider with one set of inputs, divided into batches by ``plan``."""
+    """One candidate on one provider with one set of inputs, divided into batches by ``plan``.
+
+    ``known`` is what was found before anything ran.
+    """
 
     model: ir.Model
     inputs: Arrays
@@ -78,6 +79,7 @@ class Trial:
     mutants: int
     progress: Progress
     files: Mapping[str, Path]
+    known: Sequence[Finding] = ()
 
     @property
     def largest(self) -> slice:
@@ -141,7 +143,7 @@ class Trial:
     ) -> VerificationReport:
         """Judge what was run."""
         run, precisions = sessions.judged, Precisions(original_precision, precision(self.model))
-        findings = [*input_findings(self.inputs), *self._run_findings(run)]
+        findings = [*self.known, *input_findings(self.inputs), *self._run_findings(run)]
         outputs: list[OutputReport] = []
         values: dict[str, Values] = {}
         if self.plan and len(run.batches) >= len(self.plan):
@@ -159,7 +161,7 @@ class Trial:
         return VerificationReport(
             provider=self.provider,
             outputs=tuple(outputs),
-            findings=tuple(_with_self_test(findings, mutation, outputs)),
+            findings=tuple(with_self_test(findings, mutation, outputs)),
             placement=run.placement,
             samples=max((where.stop for where in self.plan), default=0),
             batch_sizes=tuple(sorted({where.stop - where.start for where in self.plan})),
@@ -302,25 +304,6 @@ class Trial:
             return None
         inputs = batch_of(self.inputs, self.plan[0])
         return recognized(self.model, inputs, as_doubles(sessions.judged.batches[0]), reference.batches[0])
-
-
-def _with_self_test(
-    findings: Sequence[Finding], mutation: Mutation | None, outputs: Sequence[OutputReport]
-) -> Iterator[Finding]:
-    """Yield the findings in the light of the self-test.
-
-    1. If it caught nothing, the comparison shows nothing.
-    2. An output that varies little over the samples is still good for a verdict if most wrong candidates show in it:
-       that is what variation is asked for. One that does not vary at all is not, and where there are several outputs
-       the self-test does not tell in which one a fault has shown.
-    """
-    rate = None if mutation is None else mutation.kill_rate
-    telling = len(outputs) == 1 and bool(outputs[0].variation) and rate is not None and rate >= RESCUE
-    yield from (finding for finding in findings if not (telling and finding.about == "contrast"))
-    if rate == 0:
-        count = len(mutation.trials) if mutation is not None else 0
-        words = f"the self-test caught none of {count} wrong candidates: these inputs would show nothing"
-        yield Finding(Verdict.INCONCLUSIVE, words, "self-test")
 
 
 def _description(array: np.ndarray) -> dict[str, object]:

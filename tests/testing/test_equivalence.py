@@ -69,6 +69,15 @@ def test_bad_input_is_no_assertion(original: Path) -> None:
         assert_equivalent(original, "none.onnx")
 
 
+def test_what_is_no_model_is_a_type_error(original: Path) -> None:
+    """One line that names the argument, what it may be and what it is."""
+    models = r"expected a path, an onnx\.ModelProto or an onnx_ir\.Model, found int\.$"
+    with pytest.raises(TypeError, match=f"^onnx_a: {models}"):
+        assert_equivalent(1, 2)  # pyright: ignore[reportArgumentType]  (that is the test)
+    with pytest.raises(TypeError, match=f"^onnx_b: {models}"):
+        assert_equivalent(original, 2)  # pyright: ignore[reportArgumentType]  (that is the test)
+
+
 def test_without_onnxruntime_the_error_says_what_to_install(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a skip: a test that did not run must not look like one that passed."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

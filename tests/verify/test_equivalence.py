@@ -177,6 +177,28 @@ def test_every_output_is_compared(compare: Comparison) -> None:
     assert [finding.words.split(":")[0] for finding in report.findings] == ["output z"]
 
 
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_ports_in_another_order_are_no_equivalence(compare: Comparison, kind: str) -> None:
+    """The same values by name, others by position: the comparison goes on, and the verdict says which orders."""
+    weights = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["p", "w"], ["y"]),
+        helper.make_node("MatMul", ["q", "w"], ["z"]),
+    ]
+    original = model(nodes, {"p": ["N", 3], "q": ["N", 3]}, {"y": ["N", 5], "z": ["N", 5]}, {"w": weights})
+    candidate = onnx.ModelProto.FromString(original.SerializeToString())
+    ports = getattr(candidate.graph, kind)
+    ports.reverse()
+    inputs = {"p": rows(8, 3)["x"], "q": rows(8, 3, seed=4)["x"]}
+    assert compare(original, original, inputs).exit_code == 0
+    report = compare(original, candidate, inputs)
+    (finding,) = report.findings
+    ours, theirs = ("[p, q]", "[q, p]") if kind == "input" else ("[y, z]", "[z, y]")
+    assert (report.verdict, finding.about) == (Verdict.NOT_EQUIVALENT, "ports")
+    assert finding.words.startswith(f"{kind}s in another order: {ours} in the original, {theirs} in the candidate")
+    assert (len(report.outputs), all(rung.passed for rung in report.ladder)) == (2, True)
+
+
 def test_integers_must_be_the_same(compare: Comparison) -> None:
     """An output of indices has no precision: one that differs is a difference."""
 

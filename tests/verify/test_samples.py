@@ -107,5 +107,8 @@ def test_random_inputs_need_floating_point() -> None:
     """Indices have a range that the graph does not tell."""
     nodes = [helper.make_node("Abs", ["x"], ["y"])]
     graph = ir.from_proto(model(nodes, {"x": ["N"]}, {"y": ["N"]}, dtype=TensorProto.INT64))
-    with pytest.raises(InputError, match=r"input x int64\[N\]: random values exist for floating point only"):
+    told = (
+        r"input x int64\[N\]: random values exist for floating point only; pass data for it \(--data; .*--range x=LO:HI"
+    )
+    with pytest.raises(InputError, match=told):
         random_inputs(graph, 2, 0)

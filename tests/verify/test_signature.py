@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from bnfold.errors import InputError
-from bnfold.verify.signature import Signature, check_inputs, check_same
+from bnfold.verify.signature import Signature, check_inputs, check_same, reordered
 from tests.verify.graphs import model
 
 Dims = list[int | str]
@@ -48,6 +48,18 @@ def test_differences_are_named(candidate: Signature, words: str) -> None:
     """Names, types, ranks and fixed extents are held to, and what differs is said of both graphs."""
     with pytest.raises(InputError, match=re.escape(words)):
         check_same(signature(), candidate)
+
+
+def test_another_order_is_named() -> None:
+    """Ports that are the same by name are others by position; the words hold both orders."""
+    two = signature({"x": ["N", 3], "z": ["N", 3]}, {"a": ["N", 3], "b": ["N", 3]})
+    assert not list(reordered(two, ["x", "z"], ["a", "b"], "the original"))
+    (words,) = reordered(two, ["z", "x"], ["a", "b"], "the original")
+    assert words.startswith(
+        "inputs in another order: [z, x] in the original, [x, z] in the candidate: callers that go by"
+    )
+    kinds = [each.split()[0] for each in reordered(two, ["z", "x"], ["b", "a"], "the manifest")]
+    assert kinds == ["inputs", "outputs"]
 
 
 @pytest.mark.parametrize("dims", [["batch", 3, 5], [1, 3, 5], ["N", "C", "L"]])

@@ -19,6 +19,7 @@ from bnfold.verify import Provider, Verdict, verify, verify_bundle
 from bnfold.verify.diagnosis import what_is_missing
 from bnfold.verify.runtime import onnxruntime_module
 from tests.verify.graphs import FAULTS, Fold, images, network, random_layers, right, saved
+from tests.verify.graphs import model as graph_of
 
 
 def bundle(folder: Path, fold: Fold, *, samples: int = 9, batch: int | str = "N") -> Path:
@@ -109,6 +110,58 @@ def test_limits_are_those_of_the_original_file(tmp_path: Path) -> None:
     for ours, theirs in zip(found.ladder, expected.ladder[1:], strict=True):  # without the original, no exact fold
         assert ours.name is theirs.name
         assert asdict(ours.tolerance.limit) == pytest.approx(asdict(theirs.tolerance.limit), rel=0.1)
+
+
+@pytest.mark.parametrize("mutants", [0, 4, 8, 16])
+@pytest.mark.parametrize("name", ["wrong_epsilon", "biased_variance"])
+def test_faults_below_a_wide_limit_never_pass(tmp_path: Path, name: str, mutants: int) -> None:
+    """In float16 the logits of plain noise vary by less than ten times their limit, and small faults are within it.
+
+    The self-test catches some mistakes and misses others: whatever their number, nothing can be concluded.
+    """
+    layers = random_layers()
+    written = write_bundle(
+        tmp_path / "bundle",
+        model=ir.from_proto(between_casts(network(layers, FAULTS[name], dtype=np.float16))),
+        original=ir.from_proto(network(layers)),
+        inputs=images(8),
+        fold_report={},
+        provenance={},
+        force=False,
+    )
+    report = verify_bundle(written.folder, mutants=mutants)
+    assert (report.verdict, report.exit_code) == (Verdict.INCONCLUSIVE, 4)
+    assert all(rung.passed for rung in report.ladder)  # otherwise this shows nothing
+    assert mutants < 8 or (report.mutation is not None and (report.mutation.kill_rate or 0) >= 0.5)
+    (finding,) = report.findings
+    tried = f"tried {mutants or 'no'} wrong candidates, at least 8 must be" if mutants < 8 else "missed "
+    assert f"it would not show a difference, and the self-test {tried}" in finding.words
+    assert "compare on real data (--data; for a bundle, where it is exported)" in finding.words
+
+
+def test_outputs_in_another_order_are_no_equivalence(tmp_path: Path) -> None:
+    """The manifest says in which order the exported model gave its outputs; one forged later gives another."""
+    weights = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+    proto = graph_of(nodes, {"x": ["N", 3]}, {"y": ["N", 5], "z": ["N", 5]}, {"w": weights})
+    rows = np.random.default_rng(1).standard_normal((8, 3)).astype(np.float32)
+    written = write_bundle(
+        tmp_path / "bundle",
+        model=ir.from_proto(proto),
+        original=ir.from_proto(proto),
+        inputs={"x": rows},
+        fold_report={},
+        provenance={},
+        force=False,
+    )
+    assert verify_bundle(written.folder).exit_code == 0
+    model = onnx.load(written.model_path)
+    model.graph.output.reverse()
+    forge(written.folder, MODEL, model.SerializeToString())
+    report = verify_bundle(written.folder)
+    (finding,) = report.findings
+    assert (report.exit_code, finding.about) == (1, "ports")
+    assert "outputs in another order: [y, z] in the manifest, [z, y] in the candidate" in finding.words
 
 
 def test_one_sample_is_not_enough(tmp_path: Path) -> None:

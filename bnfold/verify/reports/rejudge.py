@@ -22,7 +22,7 @@ from bnfold.errors import InputError
 from bnfold.verify.report import RungName
 from bnfold.verify.reports import words
 from bnfold.verify.reports.document import Document
-from bnfold.verify.trial import RESCUE
+from bnfold.verify.self_test import doubt, doubtful, none_caught
 from bnfold.verify.vacuity import DISCERNIBLE
 from bnfold.verify.verdict import Finding, Verdict, decide
 
@@ -148,17 +148,16 @@ def _caught(mutant: Document, growth: float) -> dict[str, Any]:
 
 
 def _findings(outputs: Sequence[Document], mutation: Document | None) -> Iterator[dict[str, Any]]:
-    """Yield what follows from limits, in the words and by the rules of ``bnfold.verify.trial``."""
-    rate = None if mutation is None else mutation["kill_rate"]
-    rescued = len(outputs) == 1 and rate is not None and rate >= RESCUE
+    """Yield what follows from limits, in the words and by the rules of ``bnfold.verify.self_test``."""
+    tried, caught = (0, 0) if mutation is None else (mutation["total"], mutation["killed"])
+    reason = doubt(len(outputs), tried, caught)
     for output in outputs:
-        yield from _output_findings(output, rescued=rescued)
-    if mutation is not None and rate == 0:
-        told = f"the self-test caught none of {mutation['total']} wrong candidates: these inputs would show nothing"
-        yield _finding(Verdict.INCONCLUSIVE, told, "self-test", None, None)
+        yield from _output_findings(output, reason)
+    if tried and not caught:
+        yield _finding(Verdict.INCONCLUSIVE, none_caught(tried), "self-test", None, None)
 
 
-def _output_findings(output: Document, *, rescued: bool) -> Iterator[dict[str, Any]]:
+def _output_findings(output: Document, reason: str | None) -> Iterator[dict[str, Any]]:
     rungs = [rung for rung in output["ladder"] if words.judged(rung)]
     failed = next((rung for rung in rungs if not rung["passed"]), None)
     if failed is not None:
@@ -169,19 +168,21 @@ def _output_findings(output: Document, *, rescued: bool) -> Iterator[dict[str, A
         sentence = f"output {output['name']}: {words.rung(failed['name'])}: {told}"
         yield _finding(Verdict.NOT_EQUIVALENT, sentence, "rung", output["name"], failed["name"])
     limit = next((rung["limit"]["rms"] for rung in rungs if rung["name"] == RungName.RUNTIME), None)
-    sentence = _contrast(output.get("variation"), limit, rescued=rescued)
-    if sentence:
+    variation = output.get("variation")
+    sentence = _contrast(variation, limit)
+    if sentence and not (variation and reason is None):
         told = f"output {output['name']} {sentence}: it would not show a difference"
+        told = doubtful(told, reason) if variation and reason is not None else told
         yield _finding(Verdict.INCONCLUSIVE, told, "contrast", output["name"], None)
 
 
-def _contrast(variation: float | None, limit: float | None, *, rescued: bool) -> str | None:
+def _contrast(variation: float | None, limit: float | None) -> str | None:
     """Say what is wrong with an output that varies over the samples by too little, as `bnfold.verify.vacuity` does."""
     if variation is None or limit is None:
         return None
     if not variation:
         return "is the same for every sample"
-    if variation < DISCERNIBLE * limit and not rescued:
+    if variation < DISCERNIBLE * limit:
         return f"varies over the samples by {variation:.1e}, less than {DISCERNIBLE:.0f} times its limit {limit:.1e}"
     return None
 

@@ -58,9 +58,9 @@ def test_limits_as_wide_as_the_outputs_decide_nothing(good: Document) -> None:
 
 
 def test_faults_that_are_still_caught_speak_for_wide_limits(plain: Document) -> None:
-    """An output that varies little is good enough if most planted faults exceed the new limits for certain, too."""
+    """An output that varies little is good enough if all of eight planted faults exceed the new limits for certain."""
     mutant = {"kind": "wrong epsilon", "node": "conv0", "error_over_limit": 1e6, "killed": True}
-    test = {"total": 1, "killed": 1, "kill_rate": 1.0, "words": "all", "mutants": [mutant]}
+    test = {"total": 8, "killed": 8, "kill_rate": 1.0, "words": "all", "mutants": [mutant] * 8}
     document: Document = {**deepcopy(plain), "mutation": test}
     output = document["outputs"][0]
     output["variation"] = 5 * output["ladder"][-1]["limit"]["rms"]
@@ -68,7 +68,13 @@ def test_faults_that_are_still_caught_speak_for_wide_limits(plain: Document) -> 
     lost = rejudge(document, k=1e9)
     assert (lost["verdict"], lost["mutation"]["killed"], lost["mutation"]["kill_rate"]) == ("inconclusive", 0, 0.0)
     assert {finding["about"] for finding in lost["findings"]} == {"contrast", "self-test"}
-    assert "caught none of 1 wrong candidates" in lost["findings"][-1]["words"]
+    assert "caught none of 8 wrong candidates" in lost["findings"][-1]["words"]
+    small = {**test, "mutants": [{**mutant, "error_over_limit": 1.01}, *[mutant] * 7]}
+    missed = rejudge({**document, "mutation": small}, k=80)
+    assert (missed["verdict"], missed["mutation"]["killed"]) == ("inconclusive", 7)
+    assert "and the self-test missed 1 of 8 wrong candidates; compare on real data" in missed["findings"][0]["words"]
+    few = {**test, "total": 7, "killed": 7, "mutants": [mutant] * 7}
+    assert rejudge({**document, "mutation": few}, k=80)["verdict"] == "inconclusive"
 
 
 def test_narrower_limits_catch_what_was_caught(good: Document) -> None:
