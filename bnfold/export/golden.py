@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from bnfold.errors import InputError, MissingDependencyError
 from bnfold.files import sha256
 from bnfold.graph import save
 from bnfold.verify.evidence import load_for_comparison
 from bnfold.verify.oracle import Oracle
 from bnfold.verify.rounding import precision
-from bnfold.verify.runtime import open_session
+from bnfold.verify.runtime import Session, open_session
 from bnfold.verify.samples import LARGEST_BATCH, batch_of, joined
 from bnfold.verify.signature import Signature, check_inputs
 
@@ -59,8 +60,18 @@ def compute_golden(original: ir.Model, inputs: Arrays) -> Golden:
     with tempfile.TemporaryDirectory(prefix="bnfold-") as folder:
         path = Path(folder) / "original.onnx"
         save(original, path)
-        with open_session(path, optimized=False) as session:
+        with _session(path) as session:
             baseline = joined([session.run(part) for part in parts])
         digest, stored = sha256(path), precision(load_for_comparison(path))
     doubles = {name: array.astype(np.float64) for name, array in outputs.items()}
     return Golden(inputs, doubles, baseline, samples, stored, digest)
+
+
+def _session(path: Path) -> Session:
+    try:
+        return open_session(path, optimized=False)
+    except MissingDependencyError:
+        raise
+    except InputError as error:
+        # The path is of a temporary file; the caller knows the graph by another name.
+        raise InputError(str(error).replace(str(path), "the model")) from error

@@ -64,6 +64,8 @@ def calibrate(
     ir.external_data.load_to_model(model)
     stages = Stages(model, layers)
     batches = _batches(model, inputs, batch_size)
+    if not stages.stages:
+        return _unchanged([], (*kept, *stages.kept), estimator)
     run: Run = (
         partial(walk, stages, provider=provider, memory_budget=memory_budget, progress=progress)
         if estimator is Estimator.SELF_CONSISTENT

@@ -39,7 +39,9 @@ def _run(arguments: list[str]) -> int:
     from typer.main import get_command
 
     from bnfold_cli.app import app
+    from bnfold_cli.usage import require_no_empty_words
 
+    require_no_empty_words(arguments)
     outcome: object = get_command(app).main(arguments, prog_name="bnfold", standalone_mode=False)
     return outcome if isinstance(outcome, int) else 0
 

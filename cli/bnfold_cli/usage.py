@@ -1,6 +1,10 @@
 """Usage errors in one line: what is wrong, where the value came from, and which page helps."""
 
+from collections.abc import Sequence
+
 import typer
+
+from bnfold.errors import InputError
 
 
 def usage_message(error: typer.TyperException) -> str:
@@ -21,3 +25,21 @@ def _source(error: typer.BadParameter) -> str:
     if source is None or source.name not in {"DEFAULT_MAP", "ENVIRONMENT"}:
         return ""
     return f" (from {'a configuration file' if source.name == 'DEFAULT_MAP' else 'the environment'})"
+
+
+def require_no_empty_words(arguments: Sequence[str]) -> None:
+    """Refuse empty words, as an unset variable of a shell leaves them: as a path they would mean this folder.
+
+    Raises:
+        InputError: names the option, or the position of the argument.
+    """
+    for position, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if word == "":
+            before = arguments[position - 1] if position else ""
+            where = before if before.startswith("-") else f"argument {position} of the command"
+        elif word.startswith("--") and equals and not value:
+            where = name
+        else:
+            continue
+        raise InputError(f"{where}: is empty; expected a name or a value (is a variable of the shell unset?).")

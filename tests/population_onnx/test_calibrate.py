@@ -141,6 +141,7 @@ def test_a_layer_that_reads_its_own_output_is_kept() -> None:
     report = calibrate(graph_of("recurrent"), {"x0": pictures().numpy()})
     assert [layer.reason for layer in report.kept] == [Reason.RECURRENT]
     assert report.layers == ()
+    assert (report.samples, report.notes[0]) == (0, "Nothing was recomputed: the model has no BN layer to calibrate.")
 
 
 def test_a_fixed_batch_leaves_the_rest_out() -> None:

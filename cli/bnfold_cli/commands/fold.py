@@ -56,5 +56,5 @@ def run(
         model=model,
         force=force,
     )
-    out.result(folded.to_dict(), rendering.folded(folded.report, folded.merges, explain=explain))
+    out.result(folded.to_dict(), rendering.folded(folded.account, explain=explain))
     out.note(f"wrote {output}")

@@ -24,15 +24,17 @@ def exported(result: "Exported") -> Iterator[Table | str]:
         ("nodes", str(before.nodes), str(after.nodes)),
     ]
     yield figures(("", "source", "bundle"), rows)
-    if result.report.kept_count:
-        yield kept(result.report.batch_norms)
-    yield verdict(result.report.batch_norms, "are folded")
-    if result.merges.merges or result.merges.unmerged:
-        yield from merged(result.merges, result.report, explain=False)
+    account = result.account
+    if account.report.kept_count:
+        yield kept(account.report.batch_norms)
+    yield verdict(account.report.batch_norms, "are folded", merged=len(account.merged))
+    if account.merges is not None and (account.merges.merges or account.merges.unmerged):
+        yield from merged(account.merges, explain=False)
     if result.ranges is not None:
         yield from equalized(result.ranges)
     if result.precisions is not None:
         yield from precisions(result.precisions)
+        yield from limits(result.precisions, result)
     golden = result.data or "random values"
     yield f"Opset {result.opset}; {result.samples} golden samples of {golden}."
     yield f"The bundle is in {result.output}."
@@ -64,6 +66,26 @@ def precisions(report: "PrecisionReport") -> Iterator[Table | str]:
     told = ", ".join(f"{number} in {_NUMPY.get(name, name)}" for name, number in sorted(types.items()))
     yield f"Operators: {told}; {report.casts} Casts; ranges of {report.samples} samples."
 
+
+def limits(report: "PrecisionReport", result: "Exported") -> Iterator[str]:
+    """Yield what the operator set and the runtime keep from the type that was asked for."""
+    lacking = f"opset {result.opset} has no "
+    operators = dict.fromkeys(layer.operator for layer in report.kept if (layer.reason or "").startswith(lacking))
+    newer = _NEWER.get(report.precision.value)
+    if operators and newer is not None and result.opset < newer:
+        yield (
+            f"Note: opset {result.opset} has no {', '.join(operators)} in {report.precision}; "
+            f"with --opset {newer} they are narrowed too."
+        )
+    if result.unloadable is not None:
+        yield (
+            f"Note: ONNX Runtime's CPU provider cannot load this bundle: {result.unloadable}. Verify and run it on a "
+            "provider that can, such as --provider cuda, or export with --precision float16 or mixed."
+        )
+
+
+_NEWER = {"bfloat16": 22}
+"""The operator set that brought a type to convolutions, poolings and most activations."""
 
 _NUMPY = {"float": "float32"}
 """ONNX's name of a type, where the usual one is another."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bnfold.folding import FoldReport, Outcome
     from bnfold.merging import MergeReport
     from bnfold_cli.work.fold import Inspected
+    from bnfold_cli.work.merged import Account
 
     Outcomes = tuple[Outcome, ...]
 
@@ -20,19 +21,20 @@ _NAMED = 4
 """Weights named for one normalization; the JSON document has all."""
 
 
-def folded(report: "FoldReport", merges: "MergeReport | None", *, explain: bool) -> Iterator[Table | str]:
+def folded(account: "Account", *, explain: bool) -> Iterator[Table | str]:
     """Yield the graph's figures, all normalizations or those that were kept, what was merged, and the verdict."""
-    yield graph(report)
+    report = account.report
+    yield graph(report, ranges=account.merges is None or not account.merges.merges)
     if explain:
-        yield outcomes(report.batch_norms)
+        yield outcomes(report.batch_norms, account.merged)
     elif report.kept_count:
         yield kept(report.batch_norms)
-    yield verdict(report.batch_norms, "are folded")
-    if merges is not None:
-        yield from merged(merges, report, explain=explain)
+    yield verdict(report.batch_norms, "are folded", merged=len(account.merged))
+    if account.merges is not None:
+        yield from merged(account.merges, explain=explain)
 
 
-def merged(report: "MergeReport", fold: "FoldReport", *, explain: bool) -> Iterator[Table | str]:
+def merged(report: "MergeReport", *, explain: bool) -> Iterator[Table | str]:
     """Yield what was merged, by rule or node by node, what stayed and why, and how many nodes are left."""
     if report.merges and explain:
         rows = [(str(step.rule), _listed(step.nodes), _listed(step.into)) for step in report.merges]
@@ -52,10 +54,10 @@ def merged(report: "MergeReport", fold: "FoldReport", *, explain: bool) -> Itera
     if not report.merges:
         yield "No linear operators merge."
         return
-    gone = {name for step in report.merges for name in step.nodes}
-    normal = sum(outcome.name in gone for outcome in fold.batch_norms)
-    also = f"; it takes up {normal} of the BatchNormalization nodes that folding kept" if normal else ""
-    yield f"Merging leaves {report.nodes_after} of {report.nodes_before} nodes{also}."
+    if report.nodes_after < report.nodes_before:
+        yield f"Merging leaves {report.nodes_after} of the {report.nodes_before} nodes that folding left."
+    else:
+        yield f"Merging moves operators to where they cost less; the number of nodes stays {report.nodes_after}."
 
 
 def inspected(result: "Inspected") -> Iterator[Table | str]:
@@ -65,24 +67,28 @@ def inspected(result: "Inspected") -> Iterator[Table | str]:
     yield verdict(result.outcomes, "would be folded")
 
 
-def graph(report: "FoldReport") -> Table:
-    """Return what the fold changes about the graph as a whole."""
+def graph(report: "FoldReport", *, ranges: bool) -> Table:
+    """Return what changes about the graph as a whole; ``ranges`` are those of the fold, not of merged weights."""
     rows = [
         ("BatchNormalization nodes", count(report.batch_norm_count.before), count(report.batch_norm_count.after)),
         ("element-wise passes", count(report.elementwise.before), count(report.elementwise.after)),
         ("nodes", count(report.nodes.before), count(report.nodes.after)),
         ("weights", size(report.bytes.before), size(report.bytes.after)),
-        ("largest weight range ratio", f"{report.weight_range.before:.3g}", f"{report.weight_range.after:.3g}"),
     ]
+    if ranges:
+        pair = report.weight_range
+        rows.append(("largest weight range ratio", f"{pair.before:.3g}", f"{pair.after:.3g}"))
     return figures(("", "before", "after"), rows)
 
 
-def outcomes(batch_norms: "Outcomes") -> Table:
-    """Return every normalization with what becomes of it, and why."""
-    rows = [
-        (outcome.name, "removed", _into(outcome.into)) if outcome.removed else (outcome.name, "kept", _why(outcome))
-        for outcome in batch_norms
-    ]
+def outcomes(batch_norms: "Outcomes", merged: "Outcomes" = ()) -> Table:
+    """Return every normalization with what becomes of it, and why; ``merged`` are those that merging took up."""
+    rows: list[tuple[str, str, str]] = []
+    for outcome in batch_norms:
+        if outcome.removed:
+            rows.append((outcome.name, "merged" if outcome in merged else "removed", _into(outcome.into)))
+        else:
+            rows.append((outcome.name, "kept", _why(outcome)))
     return texts(("BatchNormalization", "outcome", "why"), rows)
 
 
@@ -94,14 +100,23 @@ def kept(batch_norms: "Outcomes") -> Table:
     return texts(("kept because of", "how many", "first", "why"), rows)
 
 
-def verdict(batch_norms: "Outcomes", verb: str) -> str:
-    """Return the result in a sentence."""
+def verdict(batch_norms: "Outcomes", verb: str, *, merged: int = 0) -> str:
+    """Return the result in a sentence; ``merged`` of the normalizations that are gone were taken up by merging."""
     total, removed = len(batch_norms), sum(outcome.removed for outcome in batch_norms)
     if total == 0:
         return "The graph has no BatchNormalization."
+    if merged:
+        kept_count = total - removed
+        ending = f", {kept_count} kept as told above" if kept_count else ", none kept"
+        folded_count = f"{removed - merged} of {total} BatchNormalization nodes {verb} into weights"
+        return f"{folded_count}, {merged} that folding kept {_be(merged)} merged into convolutions{ending}."
     if removed == total:
         return f"All BatchNormalization nodes ({total}) {verb} into weights."
     return f"{removed} of {total} BatchNormalization nodes {verb} into weights, {total - removed} kept as told above."
+
+
+def _be(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -10,13 +10,19 @@ _PROSE_WIDTH = 64
 _SHARES = frozenset({"accuracy", "top-5", "mean-iou"})
 
 
-def figures(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
-    """Return a table of a name and right-aligned figures; names that do not fit are folded, never cut."""
+def figures(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, narrow: bool = False
+) -> Table:
+    """Return a table of a name and right-aligned figures; names that do not fit are folded, never cut.
+
+    With ``narrow``, columns of figures take no more than they need, for tables whose names are long.
+    """
     table = _table(title)
+    table.collapse_padding = narrow
     first, *others = headers
     table.add_column(first, overflow="fold")
     for header in others:
-        table.add_column(header, justify="right", overflow="fold")
+        table.add_column(header, justify="right", overflow="fold", no_wrap=narrow)
     return _filled(table, rows)
 
 

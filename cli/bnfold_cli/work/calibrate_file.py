@@ -1,11 +1,14 @@
 """An ONNX file with population statistics that are computed anew; torch is not needed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnfold.errors import InputError
 from bnfold.progress import Progress
+from bnfold_cli.work.casting import cast_inputs
 from bnfold_cli.work.files import require_file_output
+from bnfold_cli.work.naming import naming_data, naming_source
 from bnfold_cli.work.sources import require_numbers
 
 if TYPE_CHECKING:
@@ -37,21 +40,27 @@ def calibrate_file(
     from bnfold.population import Estimator
     from bnfold.population_onnx import calibrate
     from bnfold.verify import Provider
+    from bnfold.verify.signature import Signature, check_inputs
     from bnfold_cli.work.calibrate import Calibrated
 
     model = load(source)
     require_numbers(model, source)
     dataset = load_data(data, Split.TRAIN)
-    inputs = dataset.select(settings.order(dataset)).inputs
-    report = calibrate(
-        model,
-        inputs,
-        estimator=Estimator(settings.estimator),
-        batch_size=settings.batch_size,
-        until_relative_error=settings.until_relative_error,
-        memory_budget=settings.memory_bytes,
-        provider=Provider(provider or "cpu"),
-        progress=progress,
-    )
+    signature = Signature.of(model)
+    with naming_data(source, data):
+        inputs, notes = cast_inputs(signature, dataset.select(settings.order(dataset)).inputs)
+        batch = signature.fixed_batch  # what is beyond a multiple of it is left out
+        check_inputs(signature, {name: array[:batch] for name, array in inputs.items()})
+    with naming_source(source, model):
+        report = calibrate(
+            model,
+            inputs,
+            estimator=Estimator(settings.estimator),
+            batch_size=settings.batch_size,
+            until_relative_error=settings.until_relative_error,
+            memory_budget=settings.memory_bytes,
+            provider=Provider(provider or "cpu"),
+            progress=progress,
+        )
     save(model, output)
-    return Calibrated(source, output, data, report)
+    return Calibrated(source, output, data, replace(report, notes=(*notes, *report.notes)))

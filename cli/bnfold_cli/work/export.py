@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnfold.bundle import MANIFEST
+from bnfold.bundle.layout import MODEL
+from bnfold.errors import InputError
 from bnfold_cli.choices import ExportPrecision, Objective
 from bnfold_cli.work.files import require_folder_output
+from bnfold_cli.work.merged import Account, account
+from bnfold_cli.work.naming import missing_kernel, naming_source
 from bnfold_cli.work.ports import Ports, prepare
 from bnfold_cli.work.sources import load_graph, open_run
 
@@ -16,9 +20,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from bnfold.export import PrecisionReport
-    from bnfold.folding import Counts, FoldReport
+    from bnfold.folding import Counts
     from bnfold.folding.equalize import EqualizeReport
-    from bnfold.merging import MergeReport
 
 
 @dataclass(frozen=True)
@@ -28,26 +31,26 @@ class Exported:
     Attributes:
         source: where the model comes from.
         output: the bundle folder.
-        report: what the fold did.
-        merges: which linear operators became one.
+        account: what fold and merge did.
         precisions: the type of every operator, if one was asked for.
         ranges: those of the weights that were evened out, if that was asked for.
         original: nodes of the graph before the fold.
         final: nodes of the graph in the bundle, after fold and optimization.
         opset: operator set of the model in the bundle.
+        unloadable: why ONNX Runtime's CPU provider cannot load the model of the bundle; None where it can.
         samples: golden samples.
         data: where they come from; None for random values.
     """
 
     source: dict[str, object]
     output: Path
-    report: "FoldReport"
-    merges: "MergeReport"
+    account: Account
     precisions: "PrecisionReport | None"
     ranges: "EqualizeReport | None"
     original: "Counts"
     final: "Counts"
     opset: int
+    unloadable: str | None
     samples: int
     data: str | None
 
@@ -57,12 +60,13 @@ class Exported:
             "source": self.source,
             "bundle": str(self.output),
             "opset": self.opset,
+            "unloadable_on_cpu": self.unloadable,
             "golden": {"samples": self.samples, "data": self.data},
             "nodes": {"before": self.original.nodes, "after": self.final.nodes},
             "elementwise": {"before": self.original.elementwise, "after": self.final.elementwise},
             "batch_norms": {"before": self.original.batch_norms, "after": self.final.batch_norms},
-            "fold": self.report.to_dict(),
-            "merge": self.merges.to_dict(),
+            "fold": self.account.report.to_dict(),
+            **({} if self.account.merges is None else {"merge": self.account.merges.to_dict()}),
             **({} if self.precisions is None else {"precision": self.precisions.to_dict()}),
             **({} if self.ranges is None else {"equalize": self.ranges.to_dict()}),
         }
@@ -118,29 +122,41 @@ def export(
     inputs = sampling.draw(data=data, samples=samples, seed=seed)
     transformed = _transformed(graph, inputs, objective=objective, precision=precision, equalized=equalize, opset=opset)
     graph, documents = transformed.graph, transformed.documents()
-    write_bundle(
-        output,
-        model=graph,
-        original=original,
-        inputs=inputs,
-        fold_report=documents,
-        provenance=provenance,
-        force=force,
-        max_shard_size=max_shard_size,
-    )
+    with naming_source(source, original):
+        write_bundle(
+            output,
+            model=graph,
+            original=original,
+            inputs=inputs,
+            fold_report=documents,
+            provenance=provenance,
+            force=force,
+            max_shard_size=max_shard_size,
+        )
     return Exported(
         source=provenance,
         output=output,
-        report=transformed.report,
-        merges=transformed.merges,
+        account=transformed.account,
         precisions=transformed.precisions,
         ranges=transformed.ranges,
         original=folding.count_nodes(original),
         final=folding.count_nodes(graph),
         opset=graph.opset_imports[""],
+        unloadable=None if precision is None else _unloadable(output),
         samples=max(len(array) for array in inputs.values()),
         data=data,
     )
+
+
+def _unloadable(bundle: Path) -> str | None:
+    """Return what ONNX Runtime's CPU provider says about a model that it cannot load: few types have every operator."""
+    from bnfold.verify.runtime import open_session
+
+    try:
+        with open_session(bundle / MODEL, optimized=True):
+            return None
+    except InputError as error:
+        return missing_kernel(str(error))
 
 
 @dataclass(frozen=True)
@@ -148,15 +164,17 @@ class _Transformed:
     """The graph of a bundle, and the accounts of how it came about."""
 
     graph: "ir.Model"
-    report: "FoldReport"
-    merges: "MergeReport"
+    account: Account
     precisions: "PrecisionReport | None"
     ranges: "EqualizeReport | None"
 
     def documents(self) -> dict[str, object]:
         """Return the fold report with the others in it."""
-        others = {"merge": self.merges, "precision": self.precisions, "equalize": self.ranges}
-        return {**self.report.to_dict(), **{name: each.to_dict() for name, each in others.items() if each is not None}}
+        others = {"merge": self.account.merges, "precision": self.precisions, "equalize": self.ranges}
+        return {
+            **self.account.report.to_dict(),
+            **{name: each.to_dict() for name, each in others.items() if each is not None},
+        }
 
 
 def _transformed(
@@ -180,7 +198,7 @@ def _transformed(
         optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
         graph = in_double(graph)
     report = folding.fold(graph, folding.Objective(objective))
-    merges = merging.merge(graph)
+    both = account(report, merging.merge(graph), graph)
     ranges = equalize(graph) if equalized else None
     precisions = None
     if precision is None:
@@ -188,4 +206,4 @@ def _transformed(
     else:
         precisions = convert_precision(graph, Precision(precision), ports=ports, inputs=inputs)
         optimize(graph)
-    return _Transformed(graph, report, merges, precisions, ranges)
+    return _Transformed(graph, both, precisions, ranges)

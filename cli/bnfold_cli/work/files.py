@@ -8,15 +8,18 @@ from bnfold.files import atomic_file, require_output
 from bnfold.json_text import json_text
 
 
-def require_file_output(path: Path, *, force: bool) -> Path:
-    """Return ``path`` if a file can be written there.
+def require_file_output(path: Path, *, force: bool, suffix: str = "") -> Path:
+    """Return ``path`` if a file can be written there, whose name is to end in ``suffix``.
 
     Raises:
-        InputError: it exists and ``force`` is off, is a folder, or cannot be written to.
+        InputError: it exists and ``force`` is off, is a folder, cannot be written to, or has another suffix.
     """
     if path.is_dir() and force:
         raise InputError(f"{path}: expected the name of a file, found a folder; choose another name.")
-    return require_output(path, force=force)
+    require_output(path, force=force)
+    if path.suffix.lower() != suffix and suffix:
+        raise InputError(f"{path}: expected a name that ends in {suffix}.")
+    return path
 
 
 def require_distinct(*paths: Path | None) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from bnfold_cli.choices import Objective
 from bnfold_cli.work.files import require_distinct, require_file_output, write_json
+from bnfold_cli.work.merged import Account, account
 
 if TYPE_CHECKING:
-    from bnfold.folding import FoldReport, Outcome
-    from bnfold.merging import MergeReport
+    from bnfold.folding import Outcome
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Folded:
 
     source: dict[str, object]
     output: Path
-    report: "FoldReport"
-    merges: "MergeReport | None" = None
+    account: Account
 
     def to_dict(self) -> dict[str, object]:
         """Return it as JSON-able data; ``merge`` is there if merging was asked for."""
-        merged = {} if self.merges is None else {"merge": self.merges.to_dict()}
-        return {**self.report.to_dict(), **merged, "source": self.source, "output": str(self.output)}
+        merges = self.account.merges
+        merged = {} if merges is None else {"merge": merges.to_dict()}
+        return {**self.account.report.to_dict(), **merged, "source": self.source, "output": str(self.output)}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fold(
     Raises:
         InputError: ``source`` is no model or run, its weights are not finite, or an output is in the way.
     """
-    require_file_output(output, force=force)
+    require_file_output(output, force=force, suffix=".onnx")
     if report is not None:
         require_file_output(report, force=force)
     require_distinct(source, output, report)
@@ -65,8 +65,8 @@ def fold(
     from bnfold_cli.work.sources import load_graph
 
     graph, provenance = load_graph(source, model=model)
-    account = folding.fold(graph, folding.Objective(objective), duplicate_weights=duplicate_weights)
-    folded = Folded(provenance, output, account, merging.merge(graph) if merge else None)
+    folds = folding.fold(graph, folding.Objective(objective), duplicate_weights=duplicate_weights)
+    folded = Folded(provenance, output, account(folds, merging.merge(graph), graph) if merge else Account(folds))
     save(graph, output)
     if report is not None:
         write_json(folded.to_dict(), report)

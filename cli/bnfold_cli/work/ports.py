@@ -61,7 +61,7 @@ def prepare(graph: "ir.Model", ports: Ports) -> Sampling:
 
     from bnfold.export.ports import extents_for_samples, parse_shape, rename_ports, set_shapes
     from bnfold.export.preprocess import BYTES, Preprocessing, add_preprocessing
-    from bnfold.graph.shapes import dims_of
+    from bnfold.graph.shapes import Dims, dims_of
     from bnfold.verify.samples import Range
 
     names = _pairs(ports.names)
@@ -72,7 +72,12 @@ def prepare(graph: "ir.Model", ports: Ports) -> Sampling:
         if preprocessing.uint8:
             ranges[names.get(name, name)] = Range(0, BYTES)
     twin = graph.clone()
-    shapes = dict(parse_shape(text) for text in ports.shapes)
+    shapes: dict[str, Dims] = {}
+    for text in ports.shapes:
+        port, dims = parse_shape(text)
+        if port in shapes:
+            raise InputError(f"--shape, --dynamic {text}: {port} has been given extents already; give them once.")
+        shapes[port] = dims
     if shapes:
         set_shapes(graph, shapes)
         for value in twin.graph.inputs:
@@ -93,5 +98,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
         old, equals, new = text.partition("=")
         if not (old and equals):
             raise InputError(f"--rename {text}: expected OLD=NEW.")
+        if old in pairs:
+            raise InputError(f"--rename {text}: {old} has been renamed already; give it one name.")
         pairs[old] = new
     return pairs

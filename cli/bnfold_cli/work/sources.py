@@ -26,7 +26,7 @@ def load_graph(source: Path, *, model: str | None = None) -> "tuple[ir.Model, Pr
         model: the user's word for a run's model, which allows code to run that has changed since training.
 
     Raises:
-        InputError: neither of the two, broken, or with NaN among its weights.
+        InputError: neither of the two, broken, with NaN among its weights, or a file with ``model`` given.
         MissingDependencyError: a run folder, and torch is not installed.
     """
     from bnfold.graph import load
@@ -34,6 +34,10 @@ def load_graph(source: Path, *, model: str | None = None) -> "tuple[ir.Model, Pr
     if source.is_dir():
         graph, provenance = _capture(source, model)
     else:
+        if model is not None and source.is_file():
+            raise InputError(
+                f"{source}: --model is for runs; an ONNX file has no code that it could allow. Leave it out."
+            )
         graph = load(source)
         provenance: Provenance = {"kind": "onnx", "path": str(source), "sha256": sha256(source)}
     require_numbers(graph, source)
