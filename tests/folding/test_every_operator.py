@@ -70,6 +70,16 @@ MIDDLES: MappingProxyType[str, Middle] = MappingProxyType(
 )
 """Operator → a use of it on (2, C, 4, 4)."""
 
+MIXERS: MappingProxyType[str, Middle] = MappingProxyType(
+    {
+        "AveragePool": lambda b, x: b("AveragePool", x, kernel_shape=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1),
+        "Concat": lambda b, x: b("Concat", x, b("Sigmoid", x), b("Relu", x), axis=2),
+        "Pad": lambda b, x: b("Pad", x, b.integers(0, 0, 1, 0, 0, 0, 1, 2)),
+        "ReduceSum": lambda b, x: b("ReduceSum", x, b.integers(2)),
+    }
+)
+"""Other uses of some: with padding that counts, along another axis, with an axis kept."""
+
 REPEATING = {"Flatten", "Gather", "SpaceToDepth", "Tile"}
 """Operators that give several positions of an axis one gauge."""
 
@@ -129,11 +139,33 @@ def dims_of(b: Builder, y: str) -> list[int]:
 @pytest.mark.parametrize("objective", Objective)
 def test_what_is_normalized_before_and_behind(operator: str, objective: Objective) -> None:
     """Normalizations with shifts, scales of both signs and zeros on both sides: right, whatever goes or stays."""
-    for seed in range(4):
+    for seed, gamma in enumerate([None, [-1.0, 0.0, 0.5, 1.5], [-1.0, 0.5, 1.5, -0.5], [-2.0, -0.5, 1.0, 1.0]]):
+        for behind_a_conv in (True, False):
+            b = Builder(seed=seed)
+            x = b.input(2, C, 4, 4)
+            x = b.batch_norm(b.conv(x, C, C, 1, 1) if behind_a_conv else x, C, gamma=gamma)
+            y = MIDDLES[operator](b, x)
+            normal = b.batch_norm(y, dims_of(b, y)[1])
+            b.drop_dead([normal])
+            fold_checked(b.model(normal), objective=objective)
+
+
+@pytest.mark.parametrize("operator", sorted(set(MIDDLES) - {"Shape", "Size"}))
+@pytest.mark.parametrize("axis", [2, 3])
+def test_channels_on_another_axis(operator: str, axis: int) -> None:
+    """What an operator mixes, pads or repeats along that axis are channels then: right, whatever goes or stays."""
+    order = [0, 2, 1, 3] if axis == 2 else [0, 3, 2, 1]
+    for seed, shifted in enumerate([True, False]):
         b = Builder(seed=seed)
-        gamma = b.generator.choice([-1.0, 0.0, 0.5, 1.5], C, p=[0.2, 0.1, 0.35, 0.35]) if seed else None
-        x = b.batch_norm(b.conv(b.input(2, C, 4, 4), C, C, 1, 1), C, gamma=gamma)
-        y = MIDDLES[operator](b, x if seed % 2 else b.batch_norm("x", C))
-        normal = b.batch_norm(y, dims_of(b, y)[1])
-        b.drop_dead([normal])
-        fold_checked(b.model(normal), objective=objective)
+        zero = None if shifted else np.zeros(C)
+        x = b("Transpose", b.batch_norm(b.input(2, C, 4, 4), C, beta=zero, mean=zero), perm=order)
+        y = MIXERS.get(operator, MIDDLES[operator])(b, x)
+        fold_checked(b.model(b("Mul", y, b.stored(0.5))), objective=Objective.NO_BN)
+
+
+@pytest.mark.parametrize("operator", MIXERS)
+def test_what_mixes_or_pads_among_normalizations(operator: str) -> None:
+    """The same with channels where they are."""
+    b = Builder()
+    x = b.batch_norm(b.input(2, C, 4, 4), C)
+    fold_checked(b.model(b.batch_norm(MIXERS[operator](b, x), C)), objective=Objective.NO_BN)

@@ -115,7 +115,9 @@ def test_shards_hold_what_one_file_would(tmp_path: Path) -> None:
     """No shard is larger than asked for, but for the weight that is by itself; what is loaded is what was saved."""
     arrays = {f"w{index}": np.full(size, index, np.float32) for index, size in enumerate((200, 150, 100, 900))}
     values = [ir.Value(name=name, const_value=ir.tensor(array, name=name)) for name, array in arrays.items()]
-    model = ir.Model(ir.Graph([], [], nodes=[], initializers=values, opset_imports={"": 17}), ir_version=8)
+    values[0].type, values[0].shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape([200])
+    graph = ir.Graph([], values[:1], nodes=[], initializers=values, opset_imports={"": 17})
+    model = ir.Model(graph, ir_version=8)
     save(model, tmp_path / "model.onnx", max_shard_size=1500)
     sizes = sorted(path.stat().st_size for path in tmp_path.glob("model-0000*-of-0000*.onnx.data"))
     assert len(sizes) == 3
