@@ -63,7 +63,7 @@ MIDDLES: MappingProxyType[str, Middle] = MappingProxyType(
         "Slice": lambda b, x: b("Slice", x, b.integers(3), b.integers(0), b.integers(1), b.integers(-1)),
         "Gather": lambda b, x: b("Gather", x, b.integers(2, 0, 3, 2), axis=1),
         "Pad": lambda b, x: b("Pad", x, b.integers(0, 0, 1, 0, 0, 0, 1, 2), mode="reflect"),
-        "DepthToSpace": lambda b, x: b("DepthToSpace", x, blocksize=2),
+        "DepthToSpace": lambda b, x: b("DepthToSpace", b.conv(x, C, 8, 1, 1), blocksize=2),
         "SpaceToDepth": lambda b, x: b("SpaceToDepth", x, blocksize=2),
         "Resize": _resize,
     }
@@ -72,13 +72,16 @@ MIDDLES: MappingProxyType[str, Middle] = MappingProxyType(
 
 MIXERS: MappingProxyType[str, Middle] = MappingProxyType(
     {
+        "Add": lambda b, x: b("Add", x, b.normal(C, 4, 4)),
         "AveragePool": lambda b, x: b("AveragePool", x, kernel_shape=[2, 2], pads=[1, 0, 1, 1], count_include_pad=1),
         "Concat": lambda b, x: b("Concat", x, b("Sigmoid", x), b("Relu", x), axis=2),
+        "Div": lambda b, x: b("Div", x, b.positive(C, 1, 4)),
+        "Mul": lambda b, x: b("Mul", x, b.positive(4, 4)),
         "Pad": lambda b, x: b("Pad", x, b.integers(0, 0, 1, 0, 0, 0, 1, 2)),
         "ReduceSum": lambda b, x: b("ReduceSum", x, b.integers(2)),
     }
 )
-"""Other uses of some: with padding that counts, along another axis, with an axis kept."""
+"""Other uses of some: with padding that counts, along another axis, with constants that vary along several."""
 
 REPEATING = {"Flatten", "Gather", "SpaceToDepth", "Tile"}
 """Operators that give several positions of an axis one gauge."""
