@@ -24,17 +24,17 @@ def exported(result: "Exported") -> Iterator[Table | str]:
         ("nodes", str(before.nodes), str(after.nodes)),
     ]
     yield figures(("", "source", "bundle"), rows)
-    account = result.account
+    account = result.transformed.account
     if account.report.kept_count:
         yield kept(account.report.batch_norms)
     yield verdict(account.report.batch_norms, "are folded", merged=len(account.merged))
     if account.merges is not None and (account.merges.merges or account.merges.unmerged):
         yield from merged(account.merges, explain=False)
-    if result.ranges is not None:
-        yield from equalized(result.ranges)
-    if result.precisions is not None:
-        yield from precisions(result.precisions)
-        yield from limits(result.precisions, result)
+    if result.transformed.ranges is not None:
+        yield from equalized(result.transformed.ranges)
+    if result.transformed.precisions is not None:
+        yield from precisions(result.transformed.precisions)
+        yield from limits(result.transformed.precisions, result)
     golden = result.data or "random values"
     yield f"Opset {result.opset}; {result.samples} golden samples of {golden}."
     yield f"The bundle is in {result.output}."

@@ -9,10 +9,10 @@ from rich.table import Table
 from bnfold_cli.rendering.tables import count, figures, size, texts
 
 if TYPE_CHECKING:
+    from bnfold.export import Account
     from bnfold.folding import FoldReport, Outcome
     from bnfold.merging import MergeReport
     from bnfold_cli.work.fold import Inspected
-    from bnfold_cli.work.merged import Account
 
     Outcomes = tuple[Outcome, ...]
 

@@ -1,27 +1,21 @@
 """``bnfold export``: fold, optimize, and bundle with golden data."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bnfold.bundle import MANIFEST
 from bnfold.bundle.layout import MODEL
 from bnfold.errors import InputError
-from bnfold_cli.choices import ExportPrecision, Objective
+from bnfold_cli import choices
 from bnfold_cli.work.files import require_folder_output
-from bnfold_cli.work.merged import Account, account
 from bnfold_cli.work.naming import missing_kernel, naming_source
 from bnfold_cli.work.ports import Ports, prepare
 from bnfold_cli.work.sources import load_graph, open_run
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-    import onnx_ir as ir
-
-    from bnfold.export import PrecisionReport
+    from bnfold.export import Transformed
     from bnfold.folding import Counts
-    from bnfold.folding.equalize import EqualizeReport
 
 
 @dataclass(frozen=True)
@@ -31,9 +25,7 @@ class Exported:
     Attributes:
         source: where the model comes from.
         output: the bundle folder.
-        account: what fold and merge did.
-        precisions: the type of every operator, if one was asked for.
-        ranges: those of the weights that were evened out, if that was asked for.
+        transformed: the graph of the bundle, with the accounts of how it came about.
         original: nodes of the graph before the fold.
         final: nodes of the graph in the bundle, after fold and optimization.
         opset: operator set of the model in the bundle.
@@ -44,9 +36,7 @@ class Exported:
 
     source: dict[str, object]
     output: Path
-    account: Account
-    precisions: "PrecisionReport | None"
-    ranges: "EqualizeReport | None"
+    transformed: "Transformed"
     original: "Counts"
     final: "Counts"
     opset: int
@@ -65,10 +55,8 @@ class Exported:
             "nodes": {"before": self.original.nodes, "after": self.final.nodes},
             "elementwise": {"before": self.original.elementwise, "after": self.final.elementwise},
             "batch_norms": {"before": self.original.batch_norms, "after": self.final.batch_norms},
-            "fold": self.account.report.to_dict(),
-            **({} if self.account.merges is None else {"merge": self.account.merges.to_dict()}),
-            **({} if self.precisions is None else {"precision": self.precisions.to_dict()}),
-            **({} if self.ranges is None else {"equalize": self.ranges.to_dict()}),
+            "fold": self.transformed.account.report.to_dict(),
+            **self.transformed.reports(),
         }
 
 
@@ -80,8 +68,8 @@ def export(
     data: str | None = None,
     samples: int | None = None,
     seed: int = 0,
-    objective: Objective = "latency",
-    precision: ExportPrecision | None = None,
+    objective: choices.Objective = "latency",
+    precision: choices.ExportPrecision | None = None,
     equalize: bool = False,
     ports: Ports = Ports(),  # noqa: B008  (frozen)
     max_shard_size: int | None = None,
@@ -110,8 +98,8 @@ def export(
         InputError: no such source or data, an opset that cannot be had, or the folder is in the way.
     """
     require_folder_output(output, marker=MANIFEST, kind="bundle", force=force)
-    from bnfold import folding
-    from bnfold.export import write_bundle
+    from bnfold.export import Precision, transform, write_bundle
+    from bnfold.folding import Objective, count_nodes
 
     graph, provenance = load_graph(source, model=model)
     sampling = prepare(graph, ports)
@@ -120,15 +108,22 @@ def export(
     if data is None and source.is_dir() and ports.preprocess is None:
         data = open_run(source).data_spec
     inputs = sampling.draw(data=data, samples=samples, seed=seed)
-    transformed = _transformed(graph, inputs, objective=objective, precision=precision, equalized=equalize, opset=opset)
-    graph, documents = transformed.graph, transformed.documents()
+    transformed = transform(
+        graph,
+        objective=Objective(objective),
+        opset=opset,
+        precision=None if precision is None else Precision(precision),
+        inputs=inputs,
+        even_ranges=equalize,
+    )
+    graph = transformed.graph
     with naming_source(source, original):
         write_bundle(
             output,
             model=graph,
             original=original,
             inputs=inputs,
-            fold_report=documents,
+            fold_report=transformed.to_dict(),
             provenance=provenance,
             force=force,
             max_shard_size=max_shard_size,
@@ -136,11 +131,9 @@ def export(
     return Exported(
         source=provenance,
         output=output,
-        account=transformed.account,
-        precisions=transformed.precisions,
-        ranges=transformed.ranges,
-        original=folding.count_nodes(original),
-        final=folding.count_nodes(graph),
+        transformed=transformed,
+        original=count_nodes(original),
+        final=count_nodes(graph),
         opset=graph.opset_imports[""],
         unloadable=None if precision is None else _unloadable(output),
         samples=max(len(array) for array in inputs.values()),
@@ -157,53 +150,3 @@ def _unloadable(bundle: Path) -> str | None:
             return None
     except InputError as error:
         return missing_kernel(str(error))
-
-
-@dataclass(frozen=True)
-class _Transformed:
-    """The graph of a bundle, and the accounts of how it came about."""
-
-    graph: "ir.Model"
-    account: Account
-    precisions: "PrecisionReport | None"
-    ranges: "EqualizeReport | None"
-
-    def documents(self) -> dict[str, object]:
-        """Return the fold report with the others in it."""
-        others = {"merge": self.account.merges, "precision": self.precisions, "equalize": self.ranges}
-        return {
-            **self.account.report.to_dict(),
-            **{name: each.to_dict() for name, each in others.items() if each is not None},
-        }
-
-
-def _transformed(
-    graph: "ir.Model",
-    inputs: "Mapping[str, npt.NDArray[Any]]",
-    *,
-    objective: Objective,
-    precision: ExportPrecision | None,
-    equalized: bool,
-    opset: int | None,
-) -> _Transformed:
-    """Fold, merge and optimize; where a precision is asked for, in float64 until the weights are rounded to it once."""
-    from bnfold import folding, merging
-    from bnfold.export import Precision, convert_precision, in_double, optimize
-    from bnfold.folding.equalize import equalize
-
-    ports = {
-        str(port.name): port.dtype for port in (*graph.graph.inputs, *graph.graph.outputs) if port.dtype is not None
-    }
-    if precision is not None:
-        optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
-        graph = in_double(graph)
-    report = folding.fold(graph, folding.Objective(objective))
-    both = account(report, merging.merge(graph), graph)
-    ranges = equalize(graph) if equalized else None
-    precisions = None
-    if precision is None:
-        optimize(graph, opset=opset)
-    else:
-        precisions = convert_precision(graph, Precision(precision), ports=ports, inputs=inputs)
-        optimize(graph)
-    return _Transformed(graph, both, precisions, ranges)

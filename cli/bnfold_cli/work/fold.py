@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from bnfold_cli.choices import Objective
 from bnfold_cli.work.files import require_distinct, require_file_output, write_json
-from bnfold_cli.work.merged import Account, account
 
 if TYPE_CHECKING:
+    from bnfold.export import Account
     from bnfold.folding import Outcome
 
 
@@ -18,7 +18,7 @@ class Folded:
 
     source: dict[str, object]
     output: Path
-    account: Account
+    account: "Account"
 
     def to_dict(self) -> dict[str, object]:
         """Return it as JSON-able data; ``merge`` is there if merging was asked for."""
@@ -61,6 +61,7 @@ def fold(
         require_file_output(report, force=force)
     require_distinct(source, output, report)
     from bnfold import folding, merging
+    from bnfold.export import Account, account
     from bnfold.graph import save
     from bnfold_cli.work.sources import load_graph
 

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
+import onnx_ir as ir
 
-    from bnfold.folding import FoldReport, Outcome
-    from bnfold.merging import MergeReport
+from bnfold.folding import Change, FoldReport, Outcome
+from bnfold.folding.fold import size_of
+from bnfold.merging import MergeReport
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,13 @@ class Account:
         merged: the outcomes of normalizations that the fold had kept and merging took up.
     """
 
-    report: "FoldReport"
-    merges: "MergeReport | None" = None
-    merged: "tuple[Outcome, ...]" = ()
+    report: FoldReport
+    merges: MergeReport | None = None
+    merged: tuple[Outcome, ...] = ()
 
 
-def account(fold: "FoldReport", merges: "MergeReport", graph: "ir.Model") -> Account:
+def account(fold: FoldReport, merges: MergeReport, graph: ir.Model) -> Account:
     """Return the account of ``graph``, which was folded and then merged."""
-    from bnfold.folding import Change
-    from bnfold.folding.fold import size_of
-
     normalizations = (node for node in graph.graph.all_nodes() if node.op_type == "BatchNormalization")
     left = Counter(node.name or node.outputs[0].name for node in normalizations)
     merged: list[Outcome] = []
@@ -58,7 +54,7 @@ def account(fold: "FoldReport", merges: "MergeReport", graph: "ir.Model") -> Acc
     return Account(report, merges, tuple(merged))
 
 
-def _successor(name: str, merges: "MergeReport") -> str | None:
+def _successor(name: str, merges: MergeReport) -> str | None:
     """Return the node that a node became part of, through all rounds of merging; None where it was not merged."""
     found = None
     for step in merges.merges:
@@ -67,6 +63,6 @@ def _successor(name: str, merges: "MergeReport") -> str | None:
     return found
 
 
-def _weights(name: str, graph: "ir.Model") -> tuple[str, ...]:
+def _weights(name: str, graph: ir.Model) -> tuple[str, ...]:
     nodes = [node for node in graph.graph if name in {node.name, node.outputs[0].name}]
     return tuple(str(value.name) for node in nodes for value in node.inputs[1:2] if value is not None)

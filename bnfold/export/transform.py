@@ -1,0 +1,80 @@
+"""All that makes a graph fit to be served, in the order in which it pays: fold, merge, narrow, optimize."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from bnfold.export.account import Account, account
+from bnfold.export.optimize import optimize
+from bnfold.export.precision import Precision, PrecisionReport, convert_precision, in_double
+from bnfold.folding import Objective, fold
+from bnfold.folding.equalize import EqualizeReport, equalize
+from bnfold.merging import merge
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """The graph that a server loads, and the accounts of how it came about.
+
+    Attributes:
+        graph: what was given, edited, or a copy of it in another precision.
+        account: what fold and merge did.
+        precisions: the type of every operator, if one was asked for.
+        ranges: those of the weights that were evened out, if that was asked for.
+    """
+
+    graph: ir.Model
+    account: Account
+    precisions: PrecisionReport | None = None
+    ranges: EqualizeReport | None = None
+
+    def reports(self) -> dict[str, Any]:
+        """Return the reports beside the fold's, for JSON: those of the steps that were asked for."""
+        reports = {"merge": self.account.merges, "precision": self.precisions, "equalize": self.ranges}
+        return {name: report.to_dict() for name, report in reports.items() if report is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fold report with the others in it, for JSON."""
+        return {**self.account.report.to_dict(), **self.reports()}
+
+
+def transform(
+    graph: ir.Model,
+    *,
+    objective: Objective = Objective.LATENCY,
+    opset: int | None = None,
+    precision: Precision | None = None,
+    inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    even_ranges: bool = False,
+) -> Transformed:
+    """Fold, merge and optimize ``graph``, which is edited; where a precision is asked for, in float64 until the end.
+
+    Args:
+        graph: a network at inference.
+        objective: what the fold is for.
+        opset: operator set to write; None for the graph's own.
+        precision: type of the weights, rounded to it once; None for the graph's own types.
+        inputs: by which ``precision`` tells what may be narrowed, each (N, *sample).
+        even_ranges: whether the ranges of weights are evened out, for those who quantize next.
+
+    Raises:
+        InputError: the model is not a valid one, its weights are not finite, or it cannot be said in ``opset``.
+    """
+    ports = {
+        str(port.name): port.dtype for port in (*graph.graph.inputs, *graph.graph.outputs) if port.dtype is not None
+    }
+    if precision is not None:
+        optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
+        graph = in_double(graph)
+    report = fold(graph, objective)
+    both = account(report, merge(graph), graph)
+    ranges = equalize(graph) if even_ranges else None
+    if precision is None:
+        optimize(graph, opset=opset)
+        return Transformed(graph, both, ranges=ranges)
+    precisions = convert_precision(graph, precision, ports=ports, inputs=inputs or {})
+    optimize(graph)
+    return Transformed(graph, both, precisions, ranges)
