@@ -1,5 +1,9 @@
 """The page in a bundle that says what it is and how to load it."""
 
+import json
+import math
+from collections.abc import Iterator
+
 from bnfold.bundle.manifest import Manifest, Port
 
 _TEXT = """\
@@ -25,6 +29,22 @@ inputs = {{
 outputs = dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs)))
 ```
 
+## Load it in C++
+
+```cpp
+{cpp}
+```
+
+## Serve it with Triton
+
+`config.pbtxt` is the model's configuration for NVIDIA's Triton Inference Server, whose repository has a folder for
+every version of a model:
+
+    mkdir -p models/NAME/1
+    cp model*.onnx* models/NAME/1/
+    cp config.pbtxt models/NAME/
+    tritonserver --model-repository models
+
 ## Check it
 
     bnfold verify .
@@ -38,10 +58,20 @@ inputs (`input/NAME`), the float64 outputs of the unfolded network (`output/NAME
 | `{model}` | the model |
 | `golden.safetensors` | the evidence |
 | `fold.json` | what became of every Batch Normalization, and why; merged operators, and types that changed |
+| `config.pbtxt` | for Triton |
 | `manifest.json` | versions, provenance, and the SHA-256 of every file |
 """
 
 _NUMPY = {"float": "float32", "double": "float64"}
+
+_CPP = {
+    "float16": "Ort::Float16_t",
+    "bfloat16": "Ort::BFloat16_t",
+    "float": "float",
+    "double": "double",
+    "bool": "bool",
+}
+"""What C++ calls the types of ONNX, where that is not ONNX's word with ``_t`` behind it."""
 
 
 def readme(manifest: Manifest, model: str) -> str:
@@ -53,6 +83,7 @@ def readme(manifest: Manifest, model: str) -> str:
         ports="\n".join(f"| {kind} | `{port.name}` | {port.type} | {_shape(port)} |" for kind, port in rows),
         feeds="\n".join(f'    "{port.name}": {_example(port)},' for port in manifest.inputs),
         samples=manifest.samples,
+        cpp="\n".join(_cpp(manifest, model)),
     )
 
 
@@ -61,5 +92,33 @@ def _shape(port: Port) -> str:
 
 
 def _example(port: Port) -> str:
-    extents = ", ".join(str(dim) if isinstance(dim, int) else "1" for dim in port.shape or ())
-    return f'np.zeros([{extents}], "{_NUMPY.get(port.type, port.type)}")'
+    return f'np.zeros({_extents(port)}, "{_NUMPY.get(port.type, port.type)}")'
+
+
+def _extents(port: Port) -> list[int]:
+    """Return extents to try the model with: 1 for one that varies."""
+    return [dim if isinstance(dim, int) else 1 for dim in port.shape or ()]
+
+
+def _cpp(manifest: Manifest, model: str) -> Iterator[str]:
+    """Yield the lines of a program that feeds zeros."""
+    yield from (f"#include <{header}>" for header in ("algorithm", "cstdint", "vector"))
+    yield from ("", "#include <onnxruntime_cxx_api.h>", "", "int main() {", "  Ort::Env env;")
+    yield "  Ort::SessionOptions options;  // for a GPU: options.AppendExecutionProvider_CUDA_V2(...)"
+    yield f'  Ort::Session session(env, ORT_TSTR("{model}"), options);'
+    yield "  Ort::AllocatorWithDefaultOptions allocator;"
+    yield "  std::vector<Ort::Value> inputs;"
+    for index, port in enumerate(manifest.inputs):
+        extents, kind = _extents(port), _CPP.get(port.type, f"{port.type}_t")
+        yield f"  const std::vector<std::int64_t> shape{index} = {{{', '.join(map(str, extents))}}};  // {port.name}"
+        yield (
+            f"  inputs.push_back(Ort::Value::CreateTensor<{kind}>("
+            f"allocator, shape{index}.data(), shape{index}.size()));"
+        )
+        yield f"  std::fill_n(inputs[{index}].GetTensorMutableData<{kind}>(), {math.prod(extents)}, {kind}{{}});"
+    for kind, ports in (("input", manifest.inputs), ("output", manifest.outputs)):
+        names = ", ".join(json.dumps(port.name) for port in ports)
+        yield f"  const std::vector<const char*> {kind}_names = {{{names}}};"
+    yield "  auto outputs = session.Run(Ort::RunOptions{nullptr}, input_names.data(), inputs.data(), inputs.size(),"
+    yield "                             output_names.data(), output_names.size());"
+    yield "}"

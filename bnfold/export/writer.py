@@ -7,17 +7,19 @@ from pathlib import Path
 import onnx_ir as ir
 import safetensors.numpy
 
-from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README
+from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README, TRITON
 from bnfold.bundle.manifest import FileEntry, Manifest, Port
 from bnfold.bundle.reader import Arrays, Bundle, read_bundle
 from bnfold.errors import InputError
 from bnfold.export.golden import Golden, compute_golden
 from bnfold.export.readme import readme
 from bnfold.export.stamp import stamp, summary
+from bnfold.export.triton import triton_config
 from bnfold.export.versions import versions
 from bnfold.files import atomic_directory, require_output, sha256
 from bnfold.graph import save
 from bnfold.json_text import canonical_json
+from bnfold.verify.samples import LARGEST_BATCH
 
 
 def write_bundle(
@@ -69,6 +71,9 @@ def write_bundle(
             versions=versions(),
         )
         (new / README).write_text(readme(manifest, MODEL), encoding="utf-8")
+        batch = min(golden.samples, LARGEST_BATCH)
+        config = triton_config(manifest.inputs, manifest.outputs, largest_batch=batch)
+        (new / TRITON).write_text(config, encoding="utf-8")
         files = {path.name: FileEntry(sha256(path), path.stat().st_size) for path in sorted(new.iterdir())}
         (new / MANIFEST).write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
     return read_bundle(folder)

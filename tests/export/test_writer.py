@@ -147,3 +147,18 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
     code = text.split("```python\n")[1].split("```")[0] + "print(outputs['logits'].shape)"
     result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert result.stdout == "(1, 4)\n"
+
+
+def test_the_server_is_told_what_the_model_takes(tmp_path: Path) -> None:
+    """In Triton's words, and it fills no larger batch than the golden samples have."""
+    text = (write(tmp_path / "bundle").folder / "config.pbtxt").read_text()
+    assert 'input {\n  name: "images"\n  data_type: TYPE_FP32\n  dims: [3, 6, 5]\n}\n' in text
+    assert "max_batch_size: 32\n" in text
+
+
+def test_the_readmes_cpp_feeds_every_input(tmp_path: Path) -> None:
+    """By its name, with its extents and type."""
+    code = (write(tmp_path / "bundle").folder / "README.md").read_text().split("```cpp\n")[1].split("```")[0]
+    assert "shape0 = {1, 3, 6, 5};  // images" in code
+    assert "CreateTensor<float>(allocator, shape0.data(), shape0.size())" in code
+    assert 'output_names = {"logits"}' in code
