@@ -5,12 +5,15 @@ import warnings
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 from onnxscript.rewriter import RewriteRuleSet
-from onnxscript.rewriter.rules.common import no_op_transpose_rule, transpose_transpose_rule
+from onnxscript.rewriter.rules.common import no_op_transpose_rule, reshape_reshape_rule, transpose_transpose_rule
 
 from bnfold.export.check import check, objection
 from bnfold.export.opset import convert_opset
+from bnfold.graph.concats import join_concats
 from bnfold.graph.exporter_metadata import remove_exporter_metadata
+from bnfold.graph.extents import name_extents
 from bnfold.graph.quiet import quiet
+from bnfold.graph.reshapes import skip_reshapes
 from bnfold.graph.sequences import has_sequences
 from bnfold.graph.signature import kept_signature
 from bnfold.graph.simplify import simplify
@@ -22,16 +25,17 @@ _RANDOM = frozenset({"Bernoulli", "Dropout"})
 """Random operators that the pass for common subexpressions takes for functions; Dropout is one if it is still there."""
 
 
-_TRANSPOSITIONS = RewriteRuleSet([no_op_transpose_rule, transpose_transpose_rule])
-"""Two transpositions in a row are one, or none."""
+_MOVES = RewriteRuleSet([no_op_transpose_rule, transpose_transpose_rule, reshape_reshape_rule])
+"""Two transpositions in a row, or two reshapes, are one, or none."""
 
 
 def optimize(model: ir.Model, *, opset: int | None = None) -> None:
     """Simplify ``model`` in place, in the operator set ``opset`` if it is given.
 
     Constants and shape arithmetic are folded (exactly, and never at the price of a much larger file, see
-    `bnfold.graph.constant_folding`), identities, inference dropouts and transpositions that cancel skipped, equal nodes
-    and small equal initializers shared, what is unused removed. Inputs and outputs keep names, types, order and
+    `bnfold.graph.constant_folding`), identities, inference dropouts, transpositions and reshapes that cancel skipped,
+    concatenations in a row joined, equal nodes and small equal initializers shared, what is unused removed. Extents are
+    named after those of the inputs. Inputs and outputs keep names, types, order and
     symbolic shapes; every value stays the same, except where an operator of another ``opset`` rounds elsewhere.
 
     A graph that a pass cannot handle, or that the checker accepts before and refuses after, stays as it was, with a
@@ -58,7 +62,9 @@ def _simplify_checked(model: ir.Model) -> str | None:
     try:
         with kept_signature(model):
             _infer_shapes_anew(model)
-            _TRANSPOSITIONS.apply_to_model(model)  # leaves identities, which the next line skips
+            _MOVES.apply_to_model(model)
+            skip_reshapes(model)  # leaves identities, as the rules do: `simplify` skips them
+            join_concats(model)
             simplify(model)
             _share(model)
         reason = objection(model, strict=strict)
@@ -100,6 +106,7 @@ def _infer_shapes_anew(model: ir.Model) -> None:
                 output.shape = None
     if not has_sequences(model):  # the pass would take them for tensors
         passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+        name_extents(model)
 
 
 def _share(model: ir.Model) -> None:

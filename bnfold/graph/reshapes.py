@@ -1,4 +1,4 @@
-"""Reshape with a shape computed at run time, where the shape is known but for the batch."""
+"""Reshape whose target is computed at run time though it is known but for the batch, and Reshape that does nothing."""
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +22,21 @@ def make_reshapes_static(model: ir.Model) -> None:
             target = _stored_target(node) or _static_target(node)
             if target is not None:
                 _set_target(model.graph, node, target)
+
+
+def skip_reshapes(model: ir.Model) -> None:
+    """Make an Identity of every Reshape whose result has the extents of its input, in place.
+
+    All of them must be known: as numbers, or as the same name, which stands for one extent.
+    """
+    for node in model.graph.all_nodes():
+        if node.op_type != "Reshape" or node.domain != "" or node.inputs[0] is None:
+            continue
+        before, after = node.inputs[0].shape, node.outputs[0].shape
+        if before is not None and before == after and all(isinstance(d, int) or d.value for d in before):
+            node.op_type = "Identity"
+            node.resize_inputs(1)
+            node.attributes.clear()
 
 
 def _stored_target(node: ir.Node) -> list[int] | None:

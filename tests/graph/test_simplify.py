@@ -7,7 +7,7 @@ from onnx import parser
 
 from bnfold.graph.dropouts import remove_old_dropouts
 from bnfold.graph.exporter_metadata import remove_exporter_metadata
-from bnfold.graph.reshapes import make_reshapes_static
+from bnfold.graph.reshapes import make_reshapes_static, skip_reshapes
 from bnfold.graph.sequences import has_sequences
 from bnfold.graph.simplify import simplify
 from bnfold.verify.oracle import Oracle
@@ -127,3 +127,20 @@ def test_exporters_keys_go_and_users_keys_stay() -> None:
         holder.metadata_props.update({"pkg.torch.onnx.stack_trace": "/home/me", "namespace": "a", "author": "me"})
     remove_exporter_metadata(model)
     assert [dict(holder.metadata_props) for holder in holders] == [{"author": "me"}] * 5
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "skipped"),
+    [
+        ("float[N, 3, 4] x, int64[3] t", "float[N, 3, 4] y", True),
+        ("float[N, 3, 4] x, int64[3] t", "float[M, 3, 4] y", False),
+        ("float[?, 3, 4] x, int64[3] t", "float[?, 3, 4] y", False),
+        ("float[N, 3, 4] x, int64[3] t", "float[N, 4, 3] y", False),
+    ],
+)
+def test_a_reshape_to_the_same_extents_is_skipped(inputs: str, outputs: str, *, skipped: bool) -> None:
+    """They have to be known, each by a number or by one name."""
+    model = parse("y = Reshape<allowzero: int = 1>(x, t)", inputs=inputs, outputs=outputs)
+    skip_reshapes(model)
+    assert operators(model) == ["Identity" if skipped else "Reshape"]
+    assert len(model.graph[0].attributes) == (0 if skipped else 1)
