@@ -9,6 +9,7 @@ from onnxscript.rewriter.rules.common import no_op_transpose_rule, reshape_resha
 
 from bnfold.export.check import check, objection
 from bnfold.export.opset import convert_opset
+from bnfold.graph.computed_weights import store_computed_weights
 from bnfold.graph.concats import join_concats
 from bnfold.graph.exporter_metadata import remove_exporter_metadata
 from bnfold.graph.extents import name_extents
@@ -36,7 +37,8 @@ def optimize(model: ir.Model, *, opset: int | None = None) -> None:
     `bnfold.graph.constant_folding`), identities, inference dropouts, transpositions and reshapes that cancel skipped,
     concatenations in a row joined, equal nodes and small equal initializers shared, what is unused removed. Extents are
     named after those of the inputs. Inputs and outputs keep names, types, order and
-    symbolic shapes; every value stays the same, except where an operator of another ``opset`` rounds elsewhere.
+    symbolic shapes; every value stays the same, except where an operator of another ``opset`` rounds elsewhere, and for
+    weights that the graph computes from others (weight norm), which are stored as what they are in float64.
 
     A graph that a pass cannot handle, or that the checker accepts before and refuses after, stays as it was, with a
     warning.
@@ -66,6 +68,7 @@ def _simplify_checked(model: ir.Model) -> str | None:
             skip_reshapes(model)  # leaves identities, as the rules do: `simplify` skips them
             join_concats(model)
             simplify(model)
+            store_computed_weights(model)
             _share(model)
         reason = objection(model, strict=strict)
     except RuntimeError as error:  # what onnxscript's constant folding raises, whatever went wrong in it

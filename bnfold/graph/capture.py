@@ -11,6 +11,7 @@ from bnfold.errors import InputError
 from bnfold.graph.exported_program import default_output_names, export_program, require_tensor_outputs, to_onnx
 from bnfold.graph.exporter_metadata import remove_exporter_metadata
 from bnfold.graph.module_names import name_after_parts, parameter_names, restore_parameter_names
+from bnfold.graph.parametrizations import with_plain_weights
 from bnfold.graph.quiet import quiet
 from bnfold.graph.simplify import simplify
 
@@ -32,6 +33,8 @@ def capture(
 ) -> ir.Model:
     """Return the graph of ``module``; Batch Normalization stays what it is, and weights keep the module's names.
 
+    Parametrized weights are stored as what they are now.
+
     Args:
         module: in inference mode. It comes back as it was, and the graph's weights are copies.
         example_inputs: one tensor ``(N, *sample)`` an input, in the order of ``module.forward``; their values do not
@@ -46,6 +49,7 @@ def capture(
             capture it, for which the message gives the reason and the line.
     """
     _require_inference_mode(module)
+    module = with_plain_weights(module)
     _require_one_name_each("input", len(example_inputs), input_names)
     if dynamic_batch:
         _require_one_batch_size(example_inputs, input_names)

@@ -40,7 +40,7 @@ def fold_constants(model: ir.Model, *, keep: Container[str] = frozenset()) -> No
         model,
         onnx_shape_inference=True,
         output_size_limit=MAX_GROWTH,
-        should_fold=lambda node: _is_exact(node) and not _reads(node, keep) and _growth(node) <= MAX_GROWTH,
+        should_fold=lambda node: _is_exact(node) and not _reads(node, keep) and growth(node) <= MAX_GROWTH,
     )
 
 
@@ -53,7 +53,7 @@ def _reads(node: ir.Node, names: Container[str]) -> bool:
     return any(value is not None and value.name is not None and value.name in names for value in node.inputs)
 
 
-def _growth(node: ir.Node) -> float:
+def growth(node: ir.Node) -> float:
     """Return the elements that the file gains: those of the result, less those that nothing else reads."""
     shape = node.outputs[0].shape
     if shape is None or not shape.is_static():

@@ -15,9 +15,9 @@ from bnfold.folding.refusal import Refusal
 from bnfold.folding.report import FoldReport, Outcome, Reason
 from bnfold.graph.capture import capture
 from bnfold.graph.constants import Constants
+from bnfold.graph.parametrizations import copied, with_plain_weights
 from bnfold.modules.batch_norms import Normalizers, require_inference_mode
 from bnfold.modules.limits import WriteLimits
-from bnfold.modules.parametrizations import copied, with_plain_weights
 from bnfold.modules.places import Places
 from bnfold.modules.write import Writing, write
 from bnfold.population.preserve import preserved

@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 from bnfold.folding.forms import Linear
 from bnfold.folding.plan import Plan
 from bnfold.folding.sharing import Stored
+from bnfold.graph.parametrizations import make_plain
 from bnfold.graph.rounding import rounded
 from bnfold.modules.batch_norms import become_identity
-from bnfold.modules.parametrizations import make_plain
 from bnfold.modules.places import Places, has_bias
 
 _ROUNDINGS = 1e-9

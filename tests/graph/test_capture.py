@@ -226,6 +226,20 @@ def test_a_batch_norm_without_running_statistics_is_captured_as_what_it_is() -> 
     assert not any("running" in name for name in model.graph.initializers)
 
 
+def test_parametrized_weights_are_stored_as_what_they_are() -> None:
+    """Under the name that they have in the module, which stays parametrized."""
+    module = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3, bias=False)),
+        nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 2, 1)),
+    ).eval()
+    x = torch.randn(2, 3, 6, 6)
+    model = capture(module, (x,), input_names=["x"])
+    assert [node.op_type for node in model.graph] == ["Conv", "Conv"]
+    assert set(model.graph.initializers) == {"0.weight", "1.weight", "1.bias"}
+    assert nn.utils.parametrize.is_parametrized(module[0])
+    np.testing.assert_allclose(Oracle(model).run({"x": x.numpy()})["output"], module(x).detach(), rtol=1e-4, atol=1e-5)
+
+
 def test_training_mode_is_refused() -> None:
     """A module in training mode, and one with a part in it, which the message names."""
     network = Residual()

@@ -1,5 +1,6 @@
 """Which values are known before a graph runs, and what they are."""
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -8,7 +9,7 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
-from bnfold.graph.constants import FOLDABLE, Constants
+from bnfold.graph.constants import FOLDABLE, REPARAMETERIZING, Constants
 from tests.folding.builder import Builder, Tensor
 
 
@@ -141,8 +142,51 @@ def test_every_operator_is_tested() -> None:
 def test_an_operator_that_is_not_in_the_table() -> None:
     """What is not foldable by table is not known, though it could be computed."""
     b = Builder()
-    name = b("Sigmoid", b.stored([1.0, 2.0]))
+    name = b("Sin", b.stored([1.0, 2.0]))
     assert content(b, name, b("Add", b.input(1), name)) is None
+
+
+V = [[1.0, -2.0], [0.75, 3.5]]
+
+COMPUTED: dict[str, tuple[Callable[[Builder, str], str], Callable[[Tensor], Tensor]]] = {
+    "Abs": (lambda b, v: b("Abs", v), np.abs),
+    "Einsum": (lambda b, v: b("Einsum", v, v, equation="ij,kj->ik"), lambda v: v @ v.T),
+    "Exp": (lambda b, v: b("Exp", v), np.exp),
+    "Flatten": (lambda b, v: b("Flatten", v, axis=0), lambda v: v.reshape(1, -1)),
+    "Gemm": (lambda b, v: b("Gemm", v, v, transB=1), lambda v: v @ v.T),
+    "MatMul": (lambda b, v: b("MatMul", v, v), lambda v: v @ v),
+    "Max": (lambda b, v: b("Max", v, b("Neg", v)), np.abs),
+    "Min": (lambda b, v: b("Min", v, b("Neg", v)), lambda v: -np.abs(v)),
+    "Neg": (lambda b, v: b("Neg", v), np.negative),
+    "Pow": (lambda b, v: b("Pow", v, b.stored(2.0)), np.square),
+    "ReduceL2": (lambda b, v: b("ReduceL2", v, b.integers(1)), lambda v: np.sqrt((v * v).sum(1, keepdims=True))),
+    "ReduceMean": (lambda b, v: b("ReduceMean", v, b.integers(1)), lambda v: v.mean(1, keepdims=True)),
+    "ReduceSum": (lambda b, v: b("ReduceSum", v, b.integers(1)), lambda v: v.sum(1, keepdims=True)),
+    "ReduceSumSquare": (lambda b, v: b("ReduceSumSquare", v, b.integers(1)), lambda v: (v * v).sum(1, keepdims=True)),
+    "Sigmoid": (lambda b, v: b("Sigmoid", v), lambda v: 1 / (1 + np.exp(-v))),
+    "Softplus": (lambda b, v: b("Softplus", v), lambda v: np.log1p(np.exp(v))),
+    "Tanh": (lambda b, v: b("Tanh", v), np.tanh),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("operator", sorted(REPARAMETERIZING))
+def test_what_computes_weights_is_computed_in_double(operator: str, dtype: type[np.floating[Any]]) -> None:
+    """And rounded once: behind a square root and a division, too, the last bit is that of the exact result."""
+    b = Builder(opset=20, dtype=dtype)
+    chain, formula = COMPUTED[operator]
+    computed = chain(b, b.stored(V))
+    name = b("Div", b.stored(1.0), b("Sqrt", b("Abs", computed)))
+    found = known(b, name, b("Add", b.input(1), name))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, (1.0 / np.sqrt(np.abs(formula(np.array(V))))).astype(dtype))
+
+
+def test_integers_are_not_computed_in_double() -> None:
+    """A weight computed from integers is left alone, rather than in another type."""
+    b = Builder()
+    name = b("Neg", b.integers(1, 2))
+    assert content(b, name, b("Add", b.input(2), b("Cast", name, to=ir.DataType.DOUBLE.value))) is None
 
 
 @pytest.mark.parametrize(("opset", "axes"), [(9, [1]), (13, None)])
