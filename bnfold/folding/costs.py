@@ -74,7 +74,7 @@ def fastest(candidates: Sequence[Candidate], costs: Costs | None) -> Candidate:
 
 
 def running_cost(network: Network, removals: Removals, costs: Costs) -> float:
-    """Return what the passes cost that a fold can change, in nanoseconds a sample; unknown extents count as 1."""
+    """Return what the passes cost that a fold can change, in nanoseconds; unknown and empty extents count as 1."""
     passes = _maps(removals, costs), _rectifiers(network, removals, costs), _borders(removals, costs)
     return math.fsum(cost * _elements(network, node) for node, cost in chain(*passes))
 
@@ -114,4 +114,4 @@ def _borders(removals: Removals, costs: Costs) -> Iterator[tuple[ir.Node, float]
 
 def _elements(network: Network, node: ir.Node) -> int:
     dims = network.facts.dims(node.outputs[0]) or ()
-    return math.prod(dim for dim in dims if isinstance(dim, int))
+    return math.prod(max(dim, 1) for dim in dims if isinstance(dim, int))

@@ -76,10 +76,9 @@ class _Attempt:
         self.maps = {pointwise.node: pointwise for pointwise in network.pointwise}
         self.producers = {linear.node: linear.node for linear in network.linears.values()}
         self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
-        index = {node: position for position, node in enumerate(network.facts.nodes)}
         for pointwise in sorted(network.pointwise, key=lambda p: isinstance(p, Normalization) != normalizations_first):
             if pointwise.removable and pointwise not in self.refused:
-                refusal = self._remove(pointwise, index[pointwise.node])
+                refusal = self._remove(pointwise, network.facts.numbers[pointwise.node])
                 if refusal is not None:
                     self.refused[pointwise] = refusal
         going = {pointwise: pointwise.removable and pointwise not in self.refused for pointwise in network.pointwise}

@@ -74,13 +74,21 @@ Report = Annotated[
     Path | None, option("--report", metavar="FILE.json", help="Also write the result as JSON to a file.")
 ]
 Seed = Annotated[int, option("--seed", metavar="N", minimum=0, help="Seed of everything that is drawn by chance.")]
+Ranges = Annotated[
+    list[str] | None,
+    option(
+        "--range",
+        metavar="NAME=LO:HI",
+        help="Draw this input uniformly between two bounds, integers too; may be repeated.",
+    ),
+]
 Objective = Annotated[
     choices.Objective,
     choice(
         "--objective",
         choices.Objective,
-        help="Fold what costs nothing at run time, or all that can be folded, at the price of a maximum in place of a "
-        "Relu or of a constant added to a padded border",
+        help="Fold what makes the graph faster by a measured cost model, or all that can be folded, at the price of a "
+        "maximum in place of a Relu or of a constant added to a padded border",
     ),
 ]
 Model = Annotated[

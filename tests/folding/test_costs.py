@@ -14,10 +14,10 @@ from tests.folding.checker import fold_checked
 CHEAP_MAXIMUM = Costs(normalization=1.0, relu=1.0, threshold=0.5, addition=1.0, multiplication=1.0, border_map=0.5)
 
 
-def shared_feature() -> ir.Model:
+def shared_feature(batch: int | str = "N") -> ir.Model:
     """Conv → two times BN → Relu → Conv: one BN goes into the Conv, the other's shift only by way of a threshold."""
     b = Builder()
-    x = b.conv(b.input("N", 3, 6, 5), 3, 4, 1, 1)
+    x = b.conv(b.input(batch, 3, 6, 5), 3, 4, 1, 1)
     branches = [b.conv(b("Relu", b.batch_norm(x, 4, name=name)), 4, 4, 1, 1) for name in ("first", "second")]
     return b.model(b("Concat", *branches, axis=1))
 
@@ -30,6 +30,11 @@ def test_what_is_slower_stays_and_says_so() -> None:
     assert "Relu" in kept.detail
     assert "--objective no-bn" in kept.detail
     assert fold_checked(shared_feature(), objective=Objective.NO_BN).report.kept_count == 0
+
+
+def test_an_empty_batch_has_its_costs_too() -> None:
+    """A file that declares a batch of 0 is judged by its other extents."""
+    assert [outcome.reason for outcome in fold(shared_feature(batch=0)).batch_norms] == [None, Reason.SLOWER]
 
 
 def test_what_is_faster_goes() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 from bnfold_cli.choices import Provider
-from bnfold_cli.options import Force, Report, Seed, argument, data, option
+from bnfold_cli.options import Force, Ranges, Report, Seed, argument, data, option
 from bnfold_cli.output import Output
 
 EXAMPLES = (
@@ -66,14 +66,7 @@ def run(
         ),
     ] = 3,
     data: Annotated[str | None, data(default="random values")] = None,
-    ranges: Annotated[
-        list[str] | None,
-        option(
-            "--range",
-            metavar="NAME=LO:HI",
-            help="Draw this input uniformly between two bounds, integers too; may be repeated.",
-        ),
-    ] = None,
+    ranges: Ranges = None,
     seed: Seed = 0,
     report: Report = None,
     plot: Annotated[

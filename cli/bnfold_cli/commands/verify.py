@@ -7,7 +7,7 @@ import typer
 
 from bnfold.errors import InputError
 from bnfold_cli.choices import Provider
-from bnfold_cli.options import Force, argument, choice, data, option
+from bnfold_cli.options import Force, Ranges, argument, choice, data, option
 from bnfold_cli.output import Output
 
 EXAMPLES = (
@@ -44,14 +44,7 @@ def run(
     seed: Annotated[
         int | None, option("--seed", metavar="N", minimum=0, help="Seed of the random values; default: 0.")
     ] = None,
-    ranges: Annotated[
-        list[str] | None,
-        option(
-            "--range",
-            metavar="NAME=LO:HI",
-            help="Draw this input uniformly between two bounds, integers too; may be repeated.",
-        ),
-    ] = None,
+    ranges: Ranges = None,
     mutants: Annotated[
         int | None,
         option(
