@@ -2,6 +2,8 @@
 
 MODEL = "model.onnx"
 GOLDEN = "golden.safetensors"
+TRACE = "trace.safetensors"
+"""Bundles that bnfold has written before there were traces, and those of models that are too large, have none."""
 FOLD = "fold.json"
 README = "README.md"
 TRITON = "config.pbtxt"

@@ -11,8 +11,9 @@ import onnx_ir as ir
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README
+from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README, TRACE
 from bnfold.bundle.manifest import MalformedManifestError, Manifest, Port
+from bnfold.bundle.trace import MalformedTraceError, Trace
 from bnfold.errors import InputError
 from bnfold.files import require_directory, sha256
 
@@ -29,6 +30,7 @@ class Bundle:
         inputs: golden inputs by name, ``(N, *sample)``.
         outputs: float64 outputs of the unfolded graph by the oracle, by name, ``(N, *sample)``.
         baseline: outputs of the unfolded graph on ONNX Runtime's CPU provider, optimizations off, in their own type.
+        trace: what the values inside the model have to be; None where the bundle has none.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Bundle:
     inputs: Arrays
     outputs: Arrays
     baseline: Arrays
+    trace: Trace | None = None
 
     @property
     def model_path(self) -> Path:
@@ -72,7 +75,19 @@ def read_bundle(folder: Path) -> Bundle:
         _check_golden(folder / GOLDEN, kind, ports, arrays, manifest.samples)
     if len(golden) != len(inputs) + len(outputs) + len(baseline):
         raise InputError(f"{folder / GOLDEN}: tensors that are neither input, output nor baseline.")
-    return Bundle(folder, manifest, inputs, outputs, baseline)
+    return Bundle(folder, manifest, inputs, outputs, baseline, _read_trace(folder / TRACE, manifest))
+
+
+def _read_trace(path: Path, manifest: Manifest) -> Trace | None:
+    if path.name not in manifest.files:
+        return None
+    try:
+        trace = Trace.from_file(str(path))
+    except MalformedTraceError as error:
+        raise InputError(f"{path}: {error}.") from error
+    if trace.samples > manifest.samples:
+        raise InputError(f"{path}: of {trace.samples} golden samples, the bundle has {manifest.samples}.")
+    return trace
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -51,12 +51,12 @@ every version of a model:
 
 This holds the model, on the device that will serve it, to the {samples} golden samples in `golden.safetensors`: the
 inputs (`input/NAME`), the float64 outputs of the unfolded network (`output/NAME`), and its outputs in its own precision
-(`baseline/NAME`). Neither the network's code nor torch is needed.
+(`baseline/NAME`). Neither the network's code nor torch is needed.{trace}
 
 | file | what |
 |---|---|
 | `{model}` | the model |
-| `golden.safetensors` | the evidence |
+| `golden.safetensors` | the evidence |{trace_row}
 | `fold.json` | what became of every Batch Normalization, and why; merged operators, and types that changed |
 | `config.pbtxt` | for Triton |
 | `manifest.json` | versions, provenance, and the SHA-256 of every file |
@@ -74,8 +74,17 @@ _CPP = {
 """What C++ calls the types of ONNX, where that is not ONNX's word with ``_t`` behind it."""
 
 
-def readme(manifest: Manifest, model: str) -> str:
-    """Return the text, for the model file called ``model``."""
+_TRACE = """
+
+`trace.safetensors` says, in a few hundred numbers each, what the values inside the model have to be on the first golden
+sample, so that a model that does not agree is told at which node that begins."""
+
+_TRACE_ROW = """
+| `trace.safetensors` | values inside the model: sums of their parts under random signs, in float64 |"""
+
+
+def readme(manifest: Manifest, model: str, *, traced: bool = False) -> str:
+    """Return the text, for the model file called ``model``; ``traced`` if there is a trace."""
     rows = [("input", port) for port in manifest.inputs] + [("output", port) for port in manifest.outputs]
     return _TEXT.format(
         model=model,
@@ -83,6 +92,8 @@ def readme(manifest: Manifest, model: str) -> str:
         ports="\n".join(f"| {kind} | `{port.name}` | {port.type} | {_shape(port)} |" for kind, port in rows),
         feeds="\n".join(f'    "{port.name}": {_example(port)},' for port in manifest.inputs),
         samples=manifest.samples,
+        trace=_TRACE if traced else "",
+        trace_row=_TRACE_ROW if traced else "",
         cpp="\n".join(_cpp(manifest, model)),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 import safetensors.numpy
 
-from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README, TRITON
+from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README, TRACE, TRITON
 from bnfold.bundle.manifest import FileEntry, Manifest, Port
 from bnfold.bundle.reader import Arrays, Bundle, read_bundle
 from bnfold.errors import InputError
@@ -19,7 +19,9 @@ from bnfold.export.versions import versions
 from bnfold.files import atomic_directory, require_output, sha256
 from bnfold.graph import save
 from bnfold.json_text import canonical_json
-from bnfold.verify.samples import LARGEST_BATCH
+from bnfold.verify.samples import LARGEST_BATCH, batch_of
+from bnfold.verify.signature import Signature
+from bnfold.verify.trace import take_trace
 
 
 def write_bundle(
@@ -54,10 +56,13 @@ def write_bundle(
     require_output(folder, force=force)
     _require_replaceable(folder)
     golden = compute_golden(original, inputs)
+    trace = take_trace(original, model, batch_of(inputs, slice(0, Signature.of(original).fixed_batch or 1)))
     stamp(model, fold_report, source_sha256=str(provenance.get("sha256", golden.graph_sha256)))
     with atomic_directory(folder) as new:
         save(model, new / MODEL, max_shard_size=max_shard_size)
         (new / GOLDEN).write_bytes(_packed(golden))
+        if trace is not None:
+            (new / TRACE).write_bytes(trace.to_bytes())
         (new / FOLD).write_text(canonical_json(fold_report), encoding="utf-8")
         manifest = Manifest(
             files={},
@@ -70,7 +75,7 @@ def write_bundle(
             provenance=provenance,
             versions=versions(),
         )
-        (new / README).write_text(readme(manifest, MODEL), encoding="utf-8")
+        (new / README).write_text(readme(manifest, MODEL, traced=trace is not None), encoding="utf-8")
         batch = min(golden.samples, LARGEST_BATCH)
         config = triton_config(manifest.inputs, manifest.outputs, largest_batch=batch)
         (new / TRITON).write_text(config, encoding="utf-8")

@@ -81,7 +81,8 @@ def verify_bundle(
 ) -> VerificationReport:
     """Hold the model of a bundle to the golden outputs in it; neither the original nor torch is needed.
 
-    Without the original no node can be named, and edge cases have nothing to be held to: golden data are all there is.
+    Where the bundle has a trace, the first node at fault is named by it. Edge cases have nothing to be held to: golden
+    data are all there is.
 
     Raises:
         InputError: the bundle is damaged, or its model and its golden data do not fit each other.
@@ -99,7 +100,7 @@ def verify_bundle(
     trial = Trial(model, bundle.inputs, plan, EdgeCases.none(), provider, mutants, progress, files, known)
     outputs = [as_doubles(batch_of(bundle.outputs, where)) for where in plan]
     baseline = as_doubles(joined([batch_of(bundle.baseline, where) for where in plan]))
-    return trial.report(trial.run(), Reference(outputs, baseline), bundle.precision)
+    return trial.report(trial.run(), Reference(outputs, baseline), bundle.precision, trace=bundle.trace)
 
 
 def plan_of(inputs: Arrays, *signatures: Signature) -> list[slice]:

@@ -12,13 +12,10 @@ from bnfold.graph import load
 from bnfold.progress import Progress
 from bnfold.verify.oracle import Array, Oracle
 from bnfold.verify.provider import Provider
-from bnfold.verify.rounding import rounded_again
+from bnfold.verify.rounding import ROUNDING_DRAWS, rounded_again
 from bnfold.verify.runtime import open_session
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
 from bnfold.verify.tolerance import Size
-
-ROUNDING_DRAWS = 4
-"""Random roundings of the weights that are pooled: one alone may by chance leave an output of few weights in place."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,11 @@ def load_for_comparison(path: Path) -> ir.Model:
     Raises:
         InputError: as ``bnfold.graph.load``.
     """
-    model = load(path)
+    return lift_constants(load(path))
+
+
+def lift_constants(model: ir.Model) -> ir.Model:
+    """Turn the constants inside the nodes of ``model`` into initializers, and return it."""
     passes.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=1)(model)
     return model
 

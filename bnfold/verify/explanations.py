@@ -18,7 +18,7 @@ FIGURES = {
     "error_over_limit": "The error over its limit, in the norm that is worse; above 1 it fails.",
     "compared_elements": "Numbers compared over all outputs and samples.",
     "kill_rate": "Part of the wrong candidates, made from yours, that this comparison caught on these inputs.",
-    "introduced": "Error that one node makes on exact inputs: its own fault.",
+    "introduced": "Error that one node makes on exact inputs, or on right ones: its own fault.",
     "total": "Error of a value where it stands: what its node introduces and what came in from above.",
     "repeat": "Difference of two equal runs of the candidate: the noise of the runtime itself.",
     "order": "Difference of runs whose samples are in another order: what its neighbours do to a sample.",

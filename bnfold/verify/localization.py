@@ -12,116 +12,22 @@ computed from the exact values before it, and counts as part of the next node th
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from bnfold.verify.exact import ExactFold
-from bnfold.verify.gauge import Gauge, measured_gauge
+from bnfold.verify.gauge import measured_gauge
+from bnfold.verify.local_error import LARGEST, LocalError, Localization
 from bnfold.verify.oracle import Array, Oracle, Value
 from bnfold.verify.oracle.evaluator import Step
 from bnfold.verify.rounding import UNIT_ROUNDOFF, precision, rounded_again
 from bnfold.verify.samples import Arrays
 from bnfold.verify.tolerance import K, Size
 
-LARGEST = 2**28
-"""Numbers that the values of one graph on one sample may be (2 GiB); up to four graphs are held at a time."""
-
 _LIKENESS = 1e-2
 """A value within a hundredth of the exact one carries the same gauge: two gauges differ by more, somewhere."""
-
-
-@dataclass(frozen=True)
-class LocalError:
-    """One node of the candidate that computes a matched value; sizes in units of that value.
-
-    Attributes:
-        nodes: names of the nodes since the last matched values, this one last: all of them are judged together.
-        op_type: operator of the last of them.
-        value: name of the result.
-        introduced: error on exact inputs.
-        limit: what roundings of the nodes' weights may do.
-        total: error where it stands.
-        size: of the exact value.
-        gauge: how the value is carried, where it can be measured.
-    """
-
-    nodes: tuple[str, ...]
-    op_type: str
-    value: str
-    introduced: Size
-    limit: Size
-    total: Size
-    size: Size
-    gauge: Gauge | None
-
-    @property
-    def passed(self) -> bool:
-        """Say whether what the nodes introduce is within their limit."""
-        return self.introduced.within(self.limit)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the node for JSON."""
-        *together, name = self.nodes
-        sizes = {key: asdict(getattr(self, key)) for key in ("introduced", "limit", "total", "size")}
-        gauge = None if self.gauge is None else {key: list(pair) for key, pair in asdict(self.gauge).items()}
-        words = {"name": name, "op_type": self.op_type, "value": self.value, "together": together}
-        return {**words, **sizes, "passed": self.passed, "gauge": gauge}
-
-
-@dataclass(frozen=True)
-class Localization:
-    """Every matched value in order of execution, and the names of those that could not be matched.
-
-    ``reference`` says what the values were matched with, ``sample`` which one was looked at; ``too_large`` that it was
-    not, since its values would not fit the memory that this may take.
-    """
-
-    reference: str
-    sample: int
-    nodes: tuple[LocalError, ...]
-    unmatched: tuple[str, ...]
-    too_large: bool = False
-
-    @property
-    def first_fault(self) -> LocalError | None:
-        """Return the first node that introduces more than its limit."""
-        return next((node for node in self.nodes if not node.passed), None)
-
-    @property
-    def words(self) -> str:
-        """Return the outcome in a sentence."""
-        basis = f"{len(self.nodes)} values compared with {self.reference}"
-        missing = f", {len(self.unmatched)} could not be matched" if self.unmatched else ""
-        fault = self.first_fault
-        if self.too_large:
-            return f"No node was looked for: the values of one sample are more than {LARGEST} numbers."
-        if not self.nodes:
-            return f"No value of the candidate could be matched with {self.reference}: no node can be named."
-        if fault is None:
-            return f"No node introduces more error than roundings of its weights ({basis}{missing})."
-        count = sum(not node.passed for node in self.nodes)
-        more = f" It is the first of {count}." if count > 1 else ""
-        excess = f"{fault.introduced / fault.limit:.2g} times its limit"
-        where = f"{fault.nodes[-1]} ({fault.op_type})"
-        if len(fault.nodes) > 1:
-            where += f", or one of {', '.join(fault.nodes[:-1])} before it,"
-        return f"The first node at fault is {where}: it introduces {excess} on exact inputs ({basis}{missing}).{more}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the localization for JSON."""
-        fault = self.first_fault
-        return {
-            "reference": self.reference,
-            "sample": self.sample,
-            "matched": len(self.nodes),
-            "unmatched": list(self.unmatched),
-            "first_fault": None if fault is None else fault.to_dict(),
-            "words": self.words,
-            "nodes": [node.to_dict() for node in self.nodes],
-        }
 
 
 @dataclass(frozen=True)
@@ -143,9 +49,13 @@ class References:
             InputError: the oracle cannot evaluate a node.
             TooLarge: there are more values than may be held.
         """
-        before = _all_values(Oracle(original), inputs)
-        choices = [(fold.words, _all_values(Oracle(fold.model), inputs)) for fold in folds]
+        before = all_values(Oracle(original), inputs)
+        choices = [(fold.words, all_values(Oracle(fold.model), inputs)) for fold in folds]
         return cls(inputs, before, (*choices, ("the original", before)))
+
+    def like(self, values: Arrays) -> tuple[str, Arrays]:
+        """Return the choice that most of a candidate's ``values`` agree with."""
+        return max(self.choices, key=lambda choice: sum(_alike(values, choice[1])))
 
 
 class TooLarge(Exception):
@@ -161,8 +71,8 @@ def localize(candidate: ir.Model, references: References, sample: int) -> Locali
         InputError: the oracle cannot evaluate a node.
     """
     oracle = Oracle(candidate)
-    values = _all_values(oracle, references.inputs)
-    reference, exact = max(references.choices, key=lambda choice: sum(_alike(values, choice[1])))
+    values = all_values(oracle, references.inputs)
+    reference, exact = references.like(values)
     moved = rounded_again(candidate, np.random.default_rng(0))
     walk = _Walk(exact, values, references.original, moved, UNIT_ROUNDOFF[precision(candidate)])
     oracle.run(references.inputs, hook=walk.judge)
@@ -220,7 +130,7 @@ class _Walk:
         )
 
 
-def _all_values(oracle: Oracle, inputs: Arrays) -> dict[str, Value]:
+def all_values(oracle: Oracle, inputs: Arrays) -> dict[str, Value]:
     """Return everything that the nodes of a graph compute, by name."""
     kept: dict[str, Value] = {}
     room = LARGEST

@@ -19,6 +19,9 @@ UNIT_ROUNDOFF = {
 }
 """Largest relative error of rounding to nearest, u = 2^−p for a significand of p bits."""
 
+ROUNDING_DRAWS = 4
+"""Random roundings of the weights that are pooled: one alone may by chance leave an output of few weights in place."""
+
 _ARITHMETIC = frozenset(
     {
         "Add",
@@ -46,21 +49,24 @@ def precision(model: ir.Model) -> ir.DataType:
     return max(UNIT_ROUNDOFF.keys() & types, key=UNIT_ROUNDOFF.__getitem__, default=ir.DataType.FLOAT)
 
 
-def rounded_again(model: ir.Model, generator: np.random.Generator) -> dict[str, Array]:
+def rounded_again(
+    model: ir.Model, generator: np.random.Generator, dtype: ir.DataType | None = None
+) -> dict[str, Array]:
     """Return every weight of ``model`` as double, each number moved by up to half a unit in its last place.
 
-    w' = w·(1 + u·r), r uniform in [−1, 1], with the unit roundoff u of the type that the weight is stored in.
+    w' = w·(1 + u·r), r uniform in [−1, 1], with the unit roundoff u of ``dtype``, by default of the type that the
+    weight is stored in.
     """
     return {
-        name: _moved(value.const_value, generator)
+        name: _moved(value.const_value, UNIT_ROUNDOFF[dtype or value.const_value.dtype], generator)
         for name, value in model.graph.initializers.items()
         if value.const_value is not None and value.dtype in UNIT_ROUNDOFF and _feeds_arithmetic(value)
     }
 
 
-def _moved(weight: ir.TensorProtocol, generator: np.random.Generator) -> Array:
+def _moved(weight: ir.TensorProtocol, roundoff: float, generator: np.random.Generator) -> Array:
     exact = weight.numpy().astype(np.float64)
-    return exact * (1 + UNIT_ROUNDOFF[weight.dtype] * generator.uniform(-1, 1, exact.shape))
+    return exact * (1 + roundoff * generator.uniform(-1, 1, exact.shape))
 
 
 def _feeds_arithmetic(value: ir.Value) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from bnfold.bundle.trace import Trace
 from bnfold.errors import BnfoldError
 from bnfold.files import sha256
 from bnfold.progress import Progress
@@ -37,6 +38,7 @@ from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
 from bnfold.verify.self_test import with_self_test
 from bnfold.verify.stability import Stability, stability, stability_findings
 from bnfold.verify.tolerance import Size
+from bnfold.verify.trace import follow_trace
 from bnfold.verify.vacuity import input_findings
 from bnfold.verify.verdict import Finding, Verdict
 
@@ -140,8 +142,9 @@ class Trial:
         original_precision: ir.DataType,
         original: Original | None = None,
         algebra: Arrays | None = None,
+        trace: Trace | None = None,
     ) -> VerificationReport:
-        """Judge what was run."""
+        """Judge what was run; ``trace`` tells of values inside the candidate where the original is not at hand."""
         run, precisions = sessions.judged, Precisions(original_precision, precision(self.model))
         findings = [*self.known, *input_findings(self.inputs), *self._run_findings(run)]
         outputs: list[OutputReport] = []
@@ -157,6 +160,8 @@ class Trial:
         edge_cases = self._edge_cases(run, values, precisions, original)
         findings += edge_findings(edge_cases)
         localization = self._localization(values, outputs, original)
+        if trace is not None and outputs:
+            localization = follow_trace(self.model, trace, batch_of(self.inputs, slice(0, trace.samples)))
         mutation = self._mutation(findings, outputs, reference, original)
         return VerificationReport(
             provider=self.provider,

@@ -134,10 +134,11 @@ def test_introduced_is_told_from_propagated(deep: Case) -> None:
     faulty = next(index for index, node in enumerate(found.nodes) if not node.passed)
     fault = found.nodes[faulty]
     # Behind a right prefix all error is the node's own, but for the roundings that the prefix propagates.
+    assert fault.introduced is not None
     assert fault.total.rms == pytest.approx(fault.introduced.rms, rel=0.01)
     assert all(node.total.rms < 1e-4 * node.size.rms for node in found.nodes[:faulty])
     behind = [node for node in found.nodes[faulty + 1 :] if node.op_type == "Conv"]
-    assert all(node.total.rms > 10 * node.introduced.rms for node in behind)
+    assert all(node.introduced and node.total.rms > 10 * node.introduced.rms for node in behind)
 
 
 @pytest.mark.parametrize("objective", list(Objective))
