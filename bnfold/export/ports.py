@@ -8,6 +8,7 @@ from onnx_ir.passes import common as passes
 
 from bnfold.errors import InputError
 from bnfold.graph.quiet import quiet
+from bnfold.graph.reshapes import free_batches
 from bnfold.graph.shapes import Dims, dims_of
 from bnfold.verify.oracle import Oracle
 
@@ -52,7 +53,8 @@ def set_shapes(model: ir.Model, shapes: Mapping[str, Dims]) -> None:
     """Declare inputs to have the given extents, in place, and infer the outputs' anew.
 
     Where an extent is to be another than the file says, the graph is tried: it is evaluated with extents that differ,
-    and a batch is held to its samples one by one. A file may hold the old extent in a Reshape.
+    and a batch is held to its samples one by one. A Reshape that stores the old batch copies it from its input instead;
+    a file may hold on to an old extent in other ways.
 
     Raises:
         InputError: there is no such input, it has another number of axes, or the graph holds on to an old extent.
@@ -64,17 +66,24 @@ def set_shapes(model: ir.Model, shapes: Mapping[str, Dims]) -> None:
             raise InputError(f"shape of {name}: the graph has no such input; it has {', '.join(old)}.")
         if len(old.get(name, dims)) != len(dims):
             raise InputError(f"shape of {name}: expected {len(old[name])} extents, found {len(dims)}.")
+    _infer_shapes(model)
+    free_batches(model)
+    for name, dims in shapes.items():
         ports[name].shape = ir.Shape(dims)
     for value in (*model.graph.outputs, *(v for node in model.graph for v in node.outputs)):
         value.shape = None
-    with quiet():
-        passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    _infer_shapes(model)
     symbols = {dim for value in ports.values() if value.shape is not None for dim in dims_of(value.shape)}
     for value in model.graph.outputs:  # inference makes up names for what it cannot follow
         if value.shape is not None:
             dims = dims_of(value.shape)
             value.shape = ir.Shape([dim if isinstance(dim, int) or dim in symbols else None for dim in dims])
     _try_extents(model, old)
+
+
+def _infer_shapes(model: ir.Model) -> None:
+    with quiet():
+        passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
 
 
 def extents_for_samples(before: Dims, after: Dims) -> Dims:

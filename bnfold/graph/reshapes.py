@@ -24,6 +24,22 @@ def make_reshapes_static(model: ir.Model) -> None:
                 _set_target(model.graph, node, target)
 
 
+def free_batches(model: ir.Model) -> None:
+    """Let a Reshape copy its leading extent from its input, where it stores the same number, in place.
+
+    Files that were exported with a fixed batch hold it in the targets of their Reshapes. The extents that are known now
+    decide; what the graph computes at these stays the same.
+    """
+    for node in model.graph.all_nodes():
+        if node.op_type != "Reshape" or node.domain != "" or node.inputs[0] is None:
+            continue
+        source, stored = node.inputs[0].shape, ir.convenience.get_const_tensor(node.inputs[1])
+        target = [] if stored is None else stored.numpy().tolist()
+        literal_zero = node.attributes.get_int("allowzero", 0) == 1
+        if source is not None and source[:1] and target[:1] == [source[0]] and not literal_zero and node.graph:
+            node.replace_input_with(1, _stored(node.graph, node, [0, *target[1:]]))
+
+
 def skip_reshapes(model: ir.Model) -> None:
     """Make an Identity of every Reshape whose result has the extents of its input, in place.
 
@@ -67,13 +83,17 @@ def _extent(dim: int | ir.SymbolicDim, source: int | ir.SymbolicDim | None) -> i
 def _set_target(graph: ir.Graph, node: ir.Node, target: list[int]) -> None:
     node.attributes.pop("allowzero", None)
     shape = node.inputs[1]
-    if shape is None or shape.const_value is not None:
-        return
+    if shape is not None and shape.const_value is None:
+        node.replace_input_with(1, _stored(graph, node, target))
+
+
+def _stored(graph: ir.Graph, node: ir.Node, target: list[int]) -> ir.Value:
+    """Return a new initializer with the target of a Reshape."""
     name = _free_name(graph, f"{node.outputs[0].name}_shape")
     tensor = ir.Tensor(np.array(target, np.int64), name=name)
     value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
     graph.register_initializer(value)
-    node.replace_input_with(1, value)
+    return value
 
 
 def _free_name(graph: ir.Graph, name: str) -> str:
