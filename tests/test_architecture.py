@@ -20,7 +20,7 @@ ALLOWED = {
     "modules": FOUNDATION | {"graph", "folding", "nn", "population"},
     "merging": FOUNDATION | {"graph"},
     "verify": FOUNDATION | {"graph", "bundle", "folding"},
-    "export": FOUNDATION | {"graph", "bundle", "folding", "merging", "verify"},
+    "export": FOUNDATION | {"graph", "bundle", "folding", "merging", "verify", "bench"},
     "bench": FOUNDATION | {"verify"},
     "testing": FOUNDATION | {"graph", "verify"},
     "training": FOUNDATION | {"data", "nn", "population"},

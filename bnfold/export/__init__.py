@@ -5,7 +5,8 @@ from bnfold.export.account import Account, account
 from bnfold.export.optimize import optimize
 from bnfold.export.precision import Layer, Precision, PrecisionReport, convert_precision, in_double
 from bnfold.export.stamp import stamp
-from bnfold.export.transform import Transformed, transform
+from bnfold.export.transform import Strategy, Transformed, transform
+from bnfold.export.tune import Trial, Tuning, tune
 from bnfold.export.writer import write_bundle
 
 __all__ = [
@@ -14,7 +15,10 @@ __all__ = [
     "Layer",
     "Precision",
     "PrecisionReport",
+    "Strategy",
     "Transformed",
+    "Trial",
+    "Tuning",
     "account",
     "convert_precision",
     "in_double",
@@ -22,5 +26,6 @@ __all__ = [
     "read_bundle",
     "stamp",
     "transform",
+    "tune",
     "write_bundle",
 ]

@@ -1,7 +1,7 @@
 """All that makes a graph fit to be served, in the order in which it pays: fold, merge, narrow, optimize."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy.typing as npt
@@ -13,6 +13,30 @@ from bnfold.export.precision import Precision, PrecisionReport, convert_precisio
 from bnfold.folding import Objective, fold
 from bnfold.folding.equalize import EqualizeReport, equalize
 from bnfold.merging import merge
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How to decide what has a price: by the cost models, as long as nothing else is said.
+
+    Attributes:
+        objective: what the fold is for.
+        duplicate_weights: whether calls that share a weight may get copies.
+        merge: whether linear operators become one where the cost model of `bnfold.merging` says that this is cheaper.
+    """
+
+    objective: Objective = Objective.LATENCY
+    duplicate_weights: bool = True
+    merge: bool = True
+
+    def __str__(self) -> str:
+        limits = [] if self.duplicate_weights else ["weights stay shared"]
+        limits += [] if self.merge else ["nothing merged"]
+        return ", ".join([self.objective, *limits])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the strategy for JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -44,7 +68,7 @@ class Transformed:
 def transform(
     graph: ir.Model,
     *,
-    objective: Objective = Objective.LATENCY,
+    strategy: Strategy = Strategy(),
     opset: int | None = None,
     precision: Precision | None = None,
     inputs: Mapping[str, npt.NDArray[Any]] | None = None,
@@ -54,7 +78,7 @@ def transform(
 
     Args:
         graph: a network at inference.
-        objective: what the fold is for.
+        strategy: how to decide what has a price.
         opset: operator set to write; None for the graph's own.
         precision: type of the weights, rounded to it once; None for the graph's own types.
         inputs: by which ``precision`` tells what may be narrowed, each (N, *sample).
@@ -69,8 +93,8 @@ def transform(
     if precision is not None:
         optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
         graph = in_double(graph)
-    report = fold(graph, objective)
-    both = account(report, merge(graph), graph)
+    report = fold(graph, strategy.objective, duplicate_weights=strategy.duplicate_weights)
+    both = account(report, merge(graph), graph) if strategy.merge else Account(report)
     ranges = equalize(graph) if even_ranges else None
     if precision is None:
         optimize(graph, opset=opset)

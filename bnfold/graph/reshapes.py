@@ -33,7 +33,8 @@ def free_batches(model: ir.Model) -> None:
     for node in model.graph.all_nodes():
         if node.op_type != "Reshape" or node.domain != "" or node.inputs[0] is None:
             continue
-        source, stored = node.inputs[0].shape, ir.convenience.get_const_tensor(node.inputs[1])
+        source, wanted = node.inputs[0].shape, node.inputs[1] if len(node.inputs) > 1 else None
+        stored = None if wanted is None else ir.convenience.get_const_tensor(wanted)
         target = [] if stored is None else stored.numpy().tolist()
         literal_zero = node.attributes.get_int("allowzero", 0) == 1
         if source is not None and source[:1] and target[:1] == [source[0]] and not literal_zero and node.graph:

@@ -76,6 +76,18 @@ def test_equalized_weights(bnfold: Run, source: Path) -> None:
     assert "channels of 2 weights are scaled by powers of two" in told
 
 
+def test_decisions_by_measuring(bnfold: Run, source: Path) -> None:
+    """The bundle says how it was decided, not how long anything took: another run gives the same bytes."""
+    bundle = source.with_name("bundle")
+    document = json.loads(bnfold("export", source, "-o", bundle, "--tune", "1", "--json").out)
+    provenance = json.loads((bundle / "manifest.json").read_text())["provenance"]
+    assert provenance["tune"] == {"provider": "cpu", "batch": 1, "chosen": document["tune"]["chosen"]}
+    assert "tune" not in json.loads((bundle / "fold.json").read_text())
+    assert bnfold("verify", bundle).code == 0
+    told = bnfold("export", source, "-o", bundle, "--tune", "1", "--objective", "no-bn", "--force").out
+    assert "all ways to decide give the same graph" in told or "rounds on cpu" in told
+
+
 def test_shards(bnfold: Run, source: Path) -> None:
     """Weights lie in several files, each listed with its hash; the bundle verifies, and notices a change in one."""
     bundle = source.with_name("bundle")
@@ -97,6 +109,7 @@ def test_shards(bnfold: Run, source: Path) -> None:
         (["--shape", "x=1,3,6"], "expected 4 extents"),
         (["--preprocess", "mean=a"], "expected numbers"),
         (["--preprocess", "mean=1,2"], "has 3 channels"),
+        (["--tune", "8"], "takes batches of 1 only; use --tune 1"),
         (["--max-shard-size", "big"], "expected a size such as"),
         (["--max-shard-size", "0"], "expected a size such as"),
     ],

@@ -12,6 +12,7 @@ EXAMPLES = (
     "bnfold export model.onnx -o bundle --opset 17 --samples 32",
     "bnfold export model.onnx -o bundle --data npz:cats.npz --force",
     "bnfold export model.onnx -o bundle --precision float16",
+    "bnfold export model.onnx -o bundle --tune 8 --provider cuda",
     "bnfold export model.onnx -o bundle --dynamic images=batch,3,h,w --rename images=x",
     "bnfold export model.onnx -o bundle --preprocess 'mean=0.485,0.456,0.406;std=0.229,0.224,0.225;uint8'",
 )
@@ -80,6 +81,17 @@ def run(
             "weight that is; by default they are in the model up to 2 GB.",
         ),
     ] = None,
+    tune: Annotated[
+        int | None,
+        option(
+            "--tune",
+            metavar="BATCH",
+            minimum=1,
+            help="Decide by measuring here, with batches of this many samples, rather than by cost models: whether a "
+            "BN is kept, a weight that two calls share is copied, and branches are merged.",
+        ),
+    ] = None,
+    provider: Annotated[choices.Provider, choice("--provider", choices.Provider, help="Where --tune measures")] = "cpu",
     model: Model = None,
     force: Force = False,
 ) -> None:
@@ -105,7 +117,10 @@ def run(
         equalize=equalize,
         max_shard_size=None if max_shard_size is None else parse_size("--max-shard-size", max_shard_size),
         ports=Ports(preprocess, tuple(shape or ()), tuple(rename or ())),
+        batch=tune,
+        provider=provider,
         model=model,
         force=force,
+        progress=out.progress,
     )
     out.result(exported.to_dict(), rendering.exported(exported))

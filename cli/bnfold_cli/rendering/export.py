@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from bnfold_cli.rendering.fold import kept, merged, verdict
-from bnfold_cli.rendering.tables import figures, texts
+from bnfold_cli.rendering.tables import figures, milliseconds, texts
 
 if TYPE_CHECKING:
-    from bnfold.export import PrecisionReport
+    from bnfold.export import PrecisionReport, Tuning
     from bnfold.folding.equalize import EqualizeReport
     from bnfold_cli.work.export import Exported
 
@@ -35,9 +35,34 @@ def exported(result: "Exported") -> Iterator[Table | str]:
     if result.transformed.precisions is not None:
         yield from precisions(result.transformed.precisions)
         yield from limits(result.transformed.precisions, result)
+    if result.tuning is not None:
+        yield from tuned(result.tuning)
     golden = result.data or "random values"
     yield f"Opset {result.opset}; {result.samples} golden samples of {golden}."
     yield f"The bundle is in {result.output}."
+
+
+def tuned(tuning: "Tuning") -> Iterator[Table | str]:
+    """Yield the graphs that were measured, and which one the bundle holds."""
+    rows = [
+        (
+            str(trial.strategy),
+            str(trial.nodes),
+            milliseconds(trial.seconds.median),
+            "" if trial.pair is None else f"{trial.pair.ratio.median:.3f}",
+            "" if trial.pair is None else _DIFFERENCES[trial.pair.difference.value],
+        )
+        for trial in tuning.trials
+        if trial.seconds is not None
+    ]
+    if not rows:
+        yield "Nothing to tune: all ways to decide give the same graph."
+        return
+    yield figures(("decided by", "nodes", "a call", "ratio", ""), rows)
+    yield f"The bundle holds {tuning.chosen}, by {tuning.rounds} rounds on {tuning.provider}."
+
+
+_DIFFERENCES = {"faster": "faster", "slower": "slower", "cannot-tell": "cannot tell"}
 
 
 def equalized(report: "EqualizeReport") -> Iterator[Table | str]:

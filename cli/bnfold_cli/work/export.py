@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bnfold.bundle import MANIFEST
 from bnfold.bundle.layout import MODEL
 from bnfold.errors import InputError
+from bnfold.progress import Progress, silent
 from bnfold_cli import choices
 from bnfold_cli.work.files import require_folder_output
 from bnfold_cli.work.naming import missing_kernel, naming_source
@@ -14,8 +15,14 @@ from bnfold_cli.work.ports import Ports, prepare
 from bnfold_cli.work.sources import load_graph, open_run
 
 if TYPE_CHECKING:
-    from bnfold.export import Transformed
-    from bnfold.folding import Counts
+    from collections.abc import Callable
+
+    import onnx_ir as ir
+
+    from bnfold.export import Strategy, Transformed, Tuning
+    from bnfold.folding import Counts, Objective
+    from bnfold.verify import Provider
+    from bnfold.verify.samples import Arrays
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Exported:
         unloadable: why ONNX Runtime's CPU provider cannot load the model of the bundle; None where it can.
         samples: golden samples.
         data: where they come from; None for random values.
+        tuning: what was measured to decide; None where the cost models decided.
     """
 
     source: dict[str, object]
@@ -43,6 +51,7 @@ class Exported:
     unloadable: str | None
     samples: int
     data: str | None
+    tuning: "Tuning | None" = None
 
     def to_dict(self) -> dict[str, object]:
         """Return it as JSON-able data."""
@@ -57,6 +66,7 @@ class Exported:
             "batch_norms": {"before": self.original.batch_norms, "after": self.final.batch_norms},
             "fold": self.transformed.account.report.to_dict(),
             **self.transformed.reports(),
+            **({} if self.tuning is None else {"tune": self.tuning.to_dict()}),
         }
 
 
@@ -73,8 +83,11 @@ def export(
     equalize: bool = False,
     ports: Ports = Ports(),  # noqa: B008  (frozen)
     max_shard_size: int | None = None,
+    batch: int | None = None,
+    provider: choices.Provider = "cpu",
     model: str | None = None,
     force: bool = False,
+    progress: Progress = silent,
 ) -> Exported:
     """Fold, merge and optimize what ``source`` holds and write a bundle to ``output``.
 
@@ -91,37 +104,51 @@ def export(
         equalize: even out the ranges of weights.
         ports: names, preprocessing and extents of inputs and outputs.
         max_shard_size: bytes of a file of weights beside the model; None for weights in the model, if it can hold them.
+        batch: decide by measuring, with as many samples a call; None leaves it to the cost models.
+        provider: where to measure.
         model: the user's word for a run's model.
         force: replace a bundle that is there.
+        progress: told of every graph and round that is measured.
 
     Raises:
-        InputError: no such source or data, an opset that cannot be had, or the folder is in the way.
+        InputError: no such source or data, an opset that cannot be had, a batch that the graph does not take, or the
+            folder is in the way.
+        AttestationError: the provider cannot be loaded here.
     """
     require_folder_output(output, marker=MANIFEST, kind="bundle", force=force)
-    from bnfold.export import Precision, transform, write_bundle
+    from bnfold.export import Precision, Strategy, Transformed, transform, write_bundle
     from bnfold.folding import Objective, count_nodes
+    from bnfold.verify import Provider
 
     graph, provenance = load_graph(source, model=model)
     sampling = prepare(graph, ports)
     provenance = {**provenance, **ports.to_dict()}
-    original = graph.clone()
     if data is None and source.is_dir() and ports.preprocess is None:
         data = open_run(source).data_spec
     inputs = sampling.draw(data=data, samples=samples, seed=seed)
-    transformed = transform(
-        graph,
-        objective=Objective(objective),
-        opset=opset,
-        precision=None if precision is None else Precision(precision),
-        inputs=inputs,
-        even_ranges=equalize,
-    )
-    graph = transformed.graph
-    with naming_source(source, original):
+
+    def made(strategy: Strategy) -> Transformed:
+        return transform(
+            graph.clone(),
+            strategy=strategy,
+            opset=opset,
+            precision=None if precision is None else Precision(precision),
+            inputs=inputs,
+            even_ranges=equalize,
+        )
+
+    if batch is None:
+        transformed, tuning = made(Strategy(Objective(objective))), None
+    else:
+        transformed, tuning = _tuned(
+            made, _one_batch(graph, inputs, batch), Objective(objective), Provider(provider), progress
+        )
+        provenance["tune"] = {"provider": provider, "batch": batch, "chosen": tuning.chosen.to_dict()}
+    with naming_source(source, graph):
         write_bundle(
             output,
-            model=graph,
-            original=original,
+            model=transformed.graph,
+            original=graph,
             inputs=inputs,
             fold_report=transformed.to_dict(),
             provenance=provenance,
@@ -132,13 +159,41 @@ def export(
         source=provenance,
         output=output,
         transformed=transformed,
-        original=count_nodes(original),
-        final=count_nodes(graph),
-        opset=graph.opset_imports[""],
+        original=count_nodes(graph),
+        final=count_nodes(transformed.graph),
+        opset=transformed.graph.opset_imports[""],
         unloadable=None if precision is None else _unloadable(output),
         samples=max(len(array) for array in inputs.values()),
         data=data,
+        tuning=tuning,
     )
+
+
+def _one_batch(graph: "ir.Model", inputs: "Arrays", size: int) -> "Arrays":
+    """Return the first samples, again and again if there are too few."""
+    import numpy as np
+
+    from bnfold.verify.signature import Signature
+
+    fixed = Signature.of(graph).fixed_batch
+    if fixed not in {None, size}:
+        raise InputError(f"--tune {size}: the graph takes batches of {fixed} only; use --tune {fixed}.")
+    return {name: np.resize(array, (size, *array.shape[1:])) if array.ndim else array for name, array in inputs.items()}
+
+
+def _tuned(
+    made: "Callable[[Strategy], Transformed]",
+    inputs: "Arrays",
+    objective: "Objective",
+    provider: "Provider",
+    progress: Progress,
+) -> "tuple[Transformed, Tuning]":
+    from bnfold.export import tune
+
+    try:
+        return tune(made, inputs, objective=objective, provider=provider, progress=progress)
+    except InputError as error:
+        raise InputError(f"--tune: {error}") from error
 
 
 def _unloadable(bundle: Path) -> str | None:
