@@ -1,18 +1,19 @@
 """Batch Normalization from training to deployment.
 
-`fold` removes the normalizations of an ONNX graph or a torch module exactly; `calibrate` recomputes population
-statistics of a torch model; the subpackages hold the rest. Names below load on first use, so that `import bnfold` costs
-nothing.
+`fold` removes the normalizations of an ONNX graph or a torch module exactly; `export_bundle` writes what a server
+loads; `capture` makes a graph of a torch module; `calibrate` recomputes population statistics of a torch model; the
+subpackages hold the rest. Names below load on first use, so that `import bnfold` costs nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bnfold.entry import fold, inspect
+    from bnfold.entry import export_bundle, fold, inspect
     from bnfold.errors import AttestationError, BnfoldError, InputError, MissingDependencyError
     from bnfold.folding import FoldReport
     from bnfold.graph import load, save
+    from bnfold.graph.capture import capture
     from bnfold.modules import fold_module
     from bnfold.population import Estimator, calibrate
 
@@ -26,6 +27,8 @@ _HOMES = {
     "InputError": "bnfold.errors",
     "MissingDependencyError": "bnfold.errors",
     "calibrate": "bnfold.population",
+    "capture": "bnfold.graph.capture",
+    "export_bundle": "bnfold.entry",
     "fold": "bnfold.entry",
     "fold_module": "bnfold.modules",
     "inspect": "bnfold.entry",
@@ -42,6 +45,8 @@ __all__ = [
     "MissingDependencyError",
     "__version__",
     "calibrate",
+    "capture",
+    "export_bundle",
     "fold",
     "fold_module",
     "inspect",

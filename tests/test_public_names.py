@@ -17,6 +17,8 @@ def test_public_names_are_pinned() -> None:
         "MissingDependencyError",
         "__version__",
         "calibrate",
+        "capture",
+        "export_bundle",
         "fold",
         "fold_module",
         "inspect",

@@ -1,7 +1,9 @@
 """Networks in from torch: an ``nn.Module`` in inference mode becomes an ONNX graph that no longer needs torch."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
+import numpy.typing as npt
 import onnx_ir as ir
 import torch
 from onnx_ir.passes import common as passes
@@ -66,6 +68,17 @@ def capture(
         _require_distinct([*input_names, *outputs])
         _tidy(model, module, [*input_names, *outputs])
     return model
+
+
+def capture_on(module: object, inputs: Mapping[str, npt.NDArray[Any]]) -> ir.Model:
+    """Return the graph of ``module``, as `capture` does, with inputs named and made as ``inputs``, in their order.
+
+    Raises:
+        InputError: as `capture`; or it is no module.
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"expected an ONNX model (bnfold.load) or a torch module, found {type(module).__name__}.")
+    return capture(module, tuple(map(torch.from_numpy, inputs.values())), input_names=list(inputs))
 
 
 def _require_inference_mode(module: nn.Module) -> None:
