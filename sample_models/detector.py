@@ -37,6 +37,9 @@ _ALPHA = 0.25
 def detection_loss(found: Tensor, objects: Tensor) -> Tensor:
     """Return the focal loss of the classes (T. Lin et al., 2017) and 1 − IoU of the boxes, each a responsible cell.
 
+    A mean over the images, each by its own responsible cells: minibatches cut into parts, for several processes or to
+    save memory, then add up to the same loss.
+
     Args:
         found: ``(N, cells, 10 + 4)``, logits of the classes, then x₀, y₀, x₁, y₁ in pixels.
         objects: ``(N, objects, 5)``, class and box, class −1 for none.
@@ -49,9 +52,22 @@ def detection_loss(found: Tensor, objects: Tensor) -> Tensor:
     surprise = functional.binary_cross_entropy_with_logits(logits, wanted.to(logits.dtype), reduction="none")
     missed = 1 - torch.exp(-surprise)
     balance = torch.where(wanted == 1, _ALPHA, 1 - _ALPHA)
-    focal = (balance * missed**_GAMMA * surprise).sum()
-    apart = (1 - overlap(boxes[is_owned], truth[is_owned][:, 1:5])).sum()
-    return (focal + apart) / is_owned.sum().clamp(min=1)
+    focal = (balance * missed**_GAMMA * surprise).sum(dim=(1, 2))
+    sample, cell = torch.nonzero(is_owned, as_tuple=True)
+    apart = 1 - overlap(boxes[sample, cell], truth[sample, cell, 1:5])
+    return mean_over_images(focal, slice(None), owner) + mean_over_images(apart, sample, owner)
+
+
+def mean_over_images(values: Tensor, sample: Tensor | slice, owner: Tensor) -> Tensor:
+    """Return the mean over the images of the sum of each one's values for each of its responsible cells.
+
+    Args:
+        values: ``(n,)``.
+        sample: ``(n,)``, whose image each of them is.
+        owner: ``(N, cells)``, as `responsible` tells.
+    """
+    cells = (owner >= 0).sum(dim=1).clamp(min=1)
+    return (values / cells[sample]).sum() / len(owner)
 
 
 def average_precision(found: Tensor, objects: Tensor) -> float:

@@ -28,6 +28,7 @@ RECIPE = {
 _detector = resolve_model("detector", {}, Path(__file__).parent)
 _detection_loss = _detector.member("detection_loss")
 _responsible = _detector.member("responsible")
+_mean_over_images = _detector.member("mean_over_images")
 _kept_cells = _detector.member("kept_cells")
 _mean_area = _detector.member("mean_area")
 _SharedHead = _detector.member("SharedHead")
@@ -38,6 +39,8 @@ _BOX = slice(10, 14)
 
 def mask_loss(outputs: tuple[Tensor, Tensor], objects: Tensor) -> Tensor:
     """Return the detector's loss, and the cross-entropy of the responsible cells' masks within their objects' boxes.
+
+    A mean over the images, as the detector's.
 
     Args:
         outputs: ``(N, cells, 14 + prototypes)`` and ``(N, prototypes, height, width)``.
@@ -52,10 +55,11 @@ def mask_loss(outputs: tuple[Tensor, Tensor], objects: Tensor) -> Tensor:
     wanted = truth[:, 5:].unflatten(1, prototypes.shape[2:])
     frame = _frame(truth[:, 1:5], prototypes.shape[2:])
     surprise = functional.binary_cross_entropy_with_logits(drawn, wanted, reduction="none")
-    masks = ((surprise * frame).sum(dim=(1, 2)) / frame.sum(dim=(1, 2)).clamp(min=1)).sum() / max(len(sample), 1)
-    detected = _detection_loss(found, objects)
+    masks = (surprise * frame).sum(dim=(1, 2)) / frame.sum(dim=(1, 2)).clamp(min=1)
+    detected, drawn_loss = _detection_loss(found, objects), _mean_over_images(masks, sample, owner)
     assert isinstance(detected, Tensor)
-    return detected + masks
+    assert isinstance(drawn_loss, Tensor)
+    return detected + drawn_loss
 
 
 def mask_average_precision(outputs: tuple[Tensor, Tensor], objects: Tensor) -> float:

@@ -19,6 +19,7 @@ from bnfold.training.evaluation import evaluate, evaluate_population
 from bnfold.training.forward import require_fit, require_trainable
 from bnfold.training.functions import absolute_function
 from bnfold.training.hyperparameters import Hyperparameters
+from bnfold.training.interruption import InterruptedTrainingError, interruptions
 from bnfold.training.losses import Loss, resolve_loss
 from bnfold.training.metrics import Metric, WholeMetric, resolve_metrics
 from bnfold.training.models import ModelSource
@@ -105,11 +106,12 @@ def train(
 ) -> TrainResult:
     """Train a network and leave a run folder (`bnfold.training.run`).
 
-    The state is written at every measurement (the end of an epoch, unless told otherwise), and every
-    ``checkpoint_every`` steps. Killed at any moment, with ``resume`` and the same arguments it ends, on the CPU and
-    with as many threads and processes, with the same weights bit by bit as if it had not been; where there is no
-    checkpoint or no folder yet, it begins. A finished run comes back at once, or goes on if ``epochs`` or ``steps`` has
-    grown (not with the cosine schedule, whose rates depend on the end). The caller's random states are left alone.
+    The state is written at every measurement (the end of an epoch, unless told otherwise), every ``checkpoint_every``
+    steps, and behind the step at which SIGINT or SIGTERM comes; a second signal does not wait for that. Killed at any
+    moment, with ``resume`` and the same arguments it ends, on the CPU and with as many threads and processes, with the
+    same weights bit by bit as if it had not been; where there is no checkpoint or no folder yet, it begins. A finished
+    run comes back at once, or goes on if ``epochs`` or ``steps`` has grown (not with the cosine schedule, whose rates
+    depend on the end). The caller's random states are left alone.
 
     Under torchrun the processes train together (DistributedDataParallel): each takes its share of every minibatch,
     Batch Normalization pools its statistics over all of them (`bnfold.nn`), gradients are those of the whole minibatch,
@@ -131,6 +133,7 @@ def train(
         InputError: anything that does not fit, found before the folder is touched.
         BnfoldError: the loss is no longer finite; the last checkpoint stays.
         ProcessLostError: another process ended before its time; likewise.
+        InterruptedTrainingError: SIGINT or SIGTERM came, in any of the processes.
     """
     hyperparameters = _with_absolute_functions(hyperparameters)
     with joined(choose_device(hyperparameters.device)) as replicas:
@@ -216,22 +219,28 @@ def _take_steps(session: Session, plan: _Plan, progress: Progress, listener: Lis
     watch = Stopwatch(session.seconds)
     shares = shares_between(plan.train_set, settings, replicas, start=start, stop=plan.total)
     show = progress if replicas.is_first else silent
-    for share in show(shares, description="Training", total=plan.total - start):
-        rate = learning_rate(settings, Position(session.step, plan.per_epoch, plan.total))
-        _require_finite(session.update(share, rate), "loss", session, plan)
-        watch.count(settings.batch_size)
-        measures = plan.wants_measurement(session.step)
-        if measures:
-            _measure(session, plan, rate, watch)
-        if measures or plan.wants_checkpoint(session.step):
-            checkpoint.save(plan.folder / CHECKPOINT, session, seconds=watch.seconds)
-        if measures and replicas.is_first:
-            run_folder.keep_best(plan.folder, session, plan.monitor)
-            scalars.add(session.history[-1])
-            if listener is not None:
-                listener(session.history[-1])
-        if measures and plan.monitor.gives_up(session.history):
-            return
+    with interruptions() as interrupted:
+        for share in show(shares, description="Training", total=plan.total - start):
+            rate = learning_rate(settings, Position(session.step, plan.per_epoch, plan.total))
+            _require_finite(session.update(share, rate), "loss", session, plan)
+            watch.count(settings.batch_size)
+            measures = plan.wants_measurement(session.step)
+            if measures:
+                _measure(session, plan, rate, watch)
+            stops = replicas.any(interrupted())
+            if measures or stops or plan.wants_checkpoint(session.step):
+                checkpoint.save(plan.folder / CHECKPOINT, session, seconds=watch.seconds)
+            if measures and replicas.is_first:
+                run_folder.keep_best(plan.folder, session, plan.monitor)
+                scalars.add(session.history[-1])
+                if listener is not None:
+                    listener(session.history[-1])
+            if measures and plan.monitor.gives_up(session.history):
+                return
+            if stops and session.step < plan.total:
+                raise InterruptedTrainingError(
+                    f"{plan.folder}: step {session.step} of {plan.total} is saved; go on with --resume."
+                )
 
 
 def _measure(session: Session, plan: _Plan, rate: float, watch: Stopwatch) -> None:

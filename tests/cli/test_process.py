@@ -17,7 +17,8 @@ from tests.cli.running import bnfold_process, child_environment
 PROGRAM = (sys.executable, "-m", "bnfold_cli")
 
 
-def test_interrupted_training_leaves_a_run_to_resume() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_training_leaves_a_run_to_resume(number: signal.Signals) -> None:
     """Ctrl-C ends with 130 and one word; no temporary file is left, and the run says that it is not finished."""
     command = [*PROGRAM, "train", "digits-cnn", "-o", "run", "--epochs", "5000", "--model-arg", "width=2", "--quiet"]
     with subprocess.Popen(command, env=child_environment(), stdout=-1, stderr=-1, text=True) as process:
@@ -26,7 +27,7 @@ def test_interrupted_training_leaves_a_run_to_resume() -> None:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
     files = {path.name for path in Path().rglob("*") if path.is_file()}

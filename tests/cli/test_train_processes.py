@@ -5,13 +5,14 @@ from typing import Any, cast
 import pytest
 
 from bnfold.errors import InputError
+from bnfold.training.interruption import InterruptedTrainingError
 from bnfold.training.replicas import ProcessLostError
 from bnfold_cli.work.train import Trained, speaking_for_all
 
 TRAINED = cast("Trained", object())
 
 
-def failing(error: Exception) -> Any:
+def failing(error: BaseException) -> Any:
     """Return work that raises."""
 
     def work() -> Trained:
@@ -24,17 +25,30 @@ def failing(error: Exception) -> Any:
 def test_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
     """Alone, or the first of several: results and errors come through."""
     monkeypatch.setenv("RANK", rank)
-    assert speaking_for_all(lambda: TRAINED) is TRAINED
+    assert speaking_for_all(lambda: TRAINED, print) is TRAINED
     with pytest.raises(InputError, match="no such file"):
-        speaking_for_all(failing(InputError("no such file")))
+        speaking_for_all(failing(InputError("no such file")), print)
 
 
 def test_the_others_are_silent_but_for_a_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """They end with the same exit code and no words; who is left tells that a process is gone."""
     monkeypatch.setenv("RANK", "1")
-    assert speaking_for_all(lambda: TRAINED) is None
+    assert speaking_for_all(lambda: TRAINED, print) is None
     with pytest.raises(SystemExit) as ended:
-        speaking_for_all(failing(InputError("no such file")))
+        speaking_for_all(failing(InputError("no such file")), print)
     assert ended.value.code == 2
     with pytest.raises(ProcessLostError, match="gone"):
-        speaking_for_all(failing(ProcessLostError("gone")))
+        speaking_for_all(failing(ProcessLostError("gone")), print)
+
+
+@pytest.mark.parametrize(("rank", "ends"), [("0", InterruptedTrainingError), ("1", SystemExit)])
+def test_the_first_tells_where_the_training_stopped(
+    monkeypatch: pytest.MonkeyPatch, rank: str, ends: type[BaseException]
+) -> None:
+    """The others end with the exit code of what is interrupted, silently."""
+    monkeypatch.setenv("RANK", rank)
+    notes: list[str] = []
+    with pytest.raises(ends) as ended:
+        speaking_for_all(failing(InterruptedTrainingError("step 5 is saved")), notes.append)
+    assert notes == (["step 5 is saved"] if rank == "0" else [])
+    assert rank == "0" or getattr(ended.value, "code", None) == 130

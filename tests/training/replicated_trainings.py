@@ -2,7 +2,9 @@
 
 - ``together``: by two from start to end; ``left``: the same, then taken up by one process;
 - ``joined``: begun by one process, taken up by two;
-- ``killed``: the second process is killed in the middle, then both go on; ``whole``: the same, not interrupted.
+- ``masks``: the built-in ``instance-masks`` by two;
+- ``killed``: the second process is killed in the middle, then both go on; ``whole``: the same, not interrupted;
+- ``terminated``: likewise, but the second process is told to end by SIGTERM.
 """
 
 import json
@@ -17,7 +19,8 @@ from typing import Any
 import torch
 
 from bnfold.errors import BnfoldError
-from bnfold.training import Hyperparameters, TrainResult, resolve_model, train
+from bnfold.training import Device, Hyperparameters, TrainResult, resolve_model, train
+from bnfold.training.interruption import InterruptedTrainingError
 from bnfold.training.session import Session
 from bnfold.training.shares import Share
 from tests.replicas import replicate
@@ -41,6 +44,25 @@ def data(split):
     return Dataset("digits in float64", {"x": digits.inputs["images"].astype("float64")}, digits.labels)
 """
 """In float64, so that what is not rounding shows."""
+MASKS = """
+from bnfold.data import Dataset, Split, load_data
+from bnfold.training import resolve_model
+from bnfold_cli.samples import builtin_models
+
+network = resolve_model("instance-masks", {"width": 4, "prototypes": 4}, builtin_models())
+loss = network.member("mask_loss")
+
+
+def build():
+    return network.build().double()
+
+
+def data(split):
+    scattered = load_data("scattered-masks", Split(split)).take(24)
+    images = scattered.inputs["images"].astype("float64")
+    return Dataset("masks in float64", {"images": images}, scattered.labels.astype("float64"))
+"""
+"""A loss whose images have different numbers of objects, likewise."""
 SETTINGS: dict[str, Any] = {
     "steps": 6,
     "batch_size": 61,
@@ -64,10 +86,13 @@ def main() -> None:
     def plain(name: str, steps: int, rank: int, *, resume: bool = False) -> dict[str, Any]:
         return _told(lambda: train_plain(place, name, resume=resume, steps=steps).history, rank)
 
-    def dropout(name: str, rank: int, *, killed: bool = False, resume: bool = False) -> dict[str, Any]:
-        if killed and rank == 1:
-            _die_at(KILLED_AT)
+    def dropout(name: str, rank: int, *, ends_by: signal.Signals | None = None, resume: bool = False) -> dict[str, Any]:
+        if ends_by is not None and rank == 1:
+            _end_at(KILLED_AT, ends_by)
         return _told(lambda: tiny.train(place / name, resume=resume, checkpoint_every=3).history, rank)
+
+    def masks(rank: int) -> dict[str, Any]:
+        return _told(lambda: train_masks(place, "masks").history, rank)
 
     train_plain(place, "warm", steps=2)  # what is imported late is imported in the parent
     together = replicate(2, place / "a", lambda rank: plain("together", 4, rank))
@@ -77,9 +102,12 @@ def main() -> None:
         "left": replicate(1, place / "b", lambda rank: plain("left", 6, rank, resume=True)),
         "one first": replicate(1, place / "c", lambda rank: plain("joined", 2, rank)),
         "joined": replicate(2, place / "d", lambda rank: plain("joined", 6, rank, resume=True)),
+        "masks": replicate(2, place / "e", masks),
         "whole": replicate(2, place / "f", lambda rank: dropout("whole", rank)),
-        "killed": replicate(2, place / "g", lambda rank: dropout("killed", rank, killed=True)),
+        "killed": replicate(2, place / "g", lambda rank: dropout("killed", rank, ends_by=signal.SIGKILL)),
         "resumed": replicate(2, place / "h", lambda rank: dropout("killed", rank, resume=True)),
+        "terminated": replicate(2, place / "i", lambda rank: dropout("terminated", rank, ends_by=signal.SIGTERM)),
+        "taken up": replicate(2, place / "j", lambda rank: dropout("terminated", rank, resume=True)),
     }
     print(json.dumps(results))  # noqa: T201  (a program)
 
@@ -91,23 +119,30 @@ def train_plain(place: Path, name: str, *, resume: bool = False, **options: Any)
     return train(source, f"{place / 'net.py'}:data", settings, place / name, resume=resume)
 
 
+def train_masks(place: Path, name: str) -> TrainResult:
+    """Train ``instance-masks``, its file in ``place``, in parts of 3 and 2 samples, two processes of 2, 1, 1, 1."""
+    source = resolve_model(f"{place / 'masks.py'}:build", {}, place)
+    settings: dict[str, Any] = {"steps": 3, "batch_size": 5, "accumulate": 2, "loss": ":loss", "metrics": []}
+    return train(source, f"{place / 'masks.py'}:data", Hyperparameters(**settings, device=Device.CPU), place / name)
+
+
 def _told(work: Any, rank: int) -> dict[str, Any]:
     try:
         return {"rank": rank, "steps": [line.step for line in work()]}
-    except BnfoldError as error:
+    except (BnfoldError, InterruptedTrainingError) as error:
         return {"rank": rank, "error": type(error).__name__, "message": str(error)}
 
 
-def _die_at(step: int) -> None:
-    """Have this process killed when it is about to take a step."""
+def _end_at(step: int, number: signal.Signals) -> None:
+    """Send this process a signal when it is about to take a step."""
     update = Session.update
 
-    def dying(self: Session, shares: Sequence[Share], rate: float) -> float:
+    def ending(self: Session, shares: Sequence[Share], rate: float) -> float:
         if self.step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return update(self, shares, rate)
 
-    Session.update = dying
+    Session.update = ending
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 from tests.training import replicated_trainings
 from tests.training.conftest import REPOSITORY
-from tests.training.replicated_trainings import NETWORK, train_plain
+from tests.training.replicated_trainings import KILLED_AT, MASKS, NETWORK, train_masks, train_plain
 from tests.training.tiny import PER_EPOCH, SOURCE, TOTAL, metrics, weights
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are cheap to start")
@@ -24,6 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("replicated")
     (folder / "tiny.py").write_text(SOURCE)
     (folder / "net.py").write_text(NETWORK)
+    (folder / "masks.py").write_text(MASKS)
     done = subprocess.run(
         [
             sys.executable,
@@ -75,6 +76,18 @@ def test_two_processes_give_the_loss_curve_of_one(
         assert two["metrics"] == one["metrics"]
 
 
+def test_images_with_different_numbers_of_objects_count_alike_in_parts(
+    place: Path, results: dict[str, list[dict[str, Any]]]
+) -> None:
+    """The losses of the detector and of its masks are means over images: how these are shared changes nothing."""
+    assert [told["steps"] for told in results["masks"]] == [[3]] * 2
+    train_masks(place, "masks alone")
+    for one, two in zip(metrics(place / "masks alone"), metrics(place / "masks"), strict=True):
+        # Rounding, as above; were images weighed by their objects, it would be some percent.
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-10)
+        assert two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-10)
+
+
 def test_a_worker_killed_in_the_middle_leaves_a_run_that_ends_the_same(
     place: Path, results: dict[str, list[dict[str, Any]]]
 ) -> None:
@@ -87,6 +100,17 @@ def test_a_worker_killed_in_the_middle_leaves_a_run_that_ends_the_same(
     assert [told["steps"] for told in results["resumed"]] == [[PER_EPOCH, TOTAL]] * 2
     assert weights(place / "killed") == weights(place / "whole")
     assert metrics(place / "killed") == metrics(place / "whole")
+
+
+def test_a_signal_to_one_process_ends_all_at_the_same_step(
+    place: Path, results: dict[str, list[dict[str, Any]]]
+) -> None:
+    """SIGTERM reaches one of two in its sixth step: both end behind it, and go on from there to the same bits."""
+    assert [told["error"] for told in results["terminated"]] == ["InterruptedTrainingError"] * 2
+    words = f"step {KILLED_AT + 1} of {TOTAL} is saved; go on with --resume"
+    assert all(words in told["message"] for told in results["terminated"])
+    assert weights(place / "terminated") == weights(place / "whole")
+    assert metrics(place / "terminated") == metrics(place / "whole")
 
 
 def test_only_the_first_process_writes(place: Path) -> None:

@@ -257,7 +257,8 @@ def run(
             tensorboard=tensorboard,
             progress=out.progress,
             listener=lambda measurement: out.note(rendering.measured(measurement)),
-        )
+        ),
+        out.note,
     )
     if trained is not None:
         out.result(trained.to_dict(), rendering.trained(trained))
