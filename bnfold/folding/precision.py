@@ -42,12 +42,14 @@ def overstrained_roots(
 def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwise], kept: Sequence[Pointwise]) -> Array:
     """Return for every variable how large its value is as stored; infinite where no normalization tells.
 
-    The input of a normalization has the root mean square √(Var + E²), the result of one that stays √(γ² + β²). What is
-    added up has one scale: members of a class at one scale are taken for each other's size, the largest for all.
+    The input of a normalization has the root mean square √(Var + E²), the result of one that stays √(γ² + β²); that of
+    a map that goes is stored as its input is. What is added up has one scale: members of a class at one scale are taken
+    for each other's size, the largest for all.
     """
     roots, _ = gauges.roots(np.arange(len(gauges)))
     magnitude = np.abs(solution.scale)
-    _, peers = np.unique(np.stack([roots, np.round(np.log2(magnitude), 6)]), axis=1, return_inverse=True)
+    scales, scale = np.unique(np.round(np.log2(magnitude), 6), return_inverse=True)
+    _, peers = np.unique(roots * len(scales) + scale, return_inverse=True)
     size = np.zeros(peers.max() + 1)
     for pointwise in (p for p in (*removed, *kept) if isinstance(p, Normalization)):
         x = pointwise.sources.ravel()
@@ -55,6 +57,9 @@ def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwis
     for pointwise in (p for p in kept if isinstance(p, Normalization)):
         y, (gamma, beta) = pointwise.targets.ravel(), pointwise.parameters(pointwise.affine)
         np.maximum.at(size, peers[y], magnitude[y] * np.hypot(gamma, beta))
+    for pointwise in removed:
+        x, y = (peers[ids].ravel() for ids in np.broadcast_arrays(pointwise.sources, pointwise.targets))
+        np.maximum.at(size, y, size[x])
     return np.where(size > 0, size, np.inf)[peers]
 
 

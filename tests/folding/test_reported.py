@@ -166,3 +166,12 @@ def test_an_objective_may_be_named_by_its_string() -> None:
     assert fold(model.clone(), Objective("no-bn")).removed_count == 1
     with pytest.raises(ValueError, match="foo"):
         fold(model, "foo")  # pyright: ignore[reportArgumentType]  # what an untyped caller may write
+
+
+def test_a_tensor_that_two_normalizations_read_one_behind_the_other() -> None:
+    """With Var = 0, β/a is large beside what the second one expects; but what is stored is the input, as it was."""
+    b = Builder()
+    first = b.batch_norm(b.input("N", 1), 1, gamma=[1.4], beta=[0.7], mean=[0.3], variance=[0], epsilon=1e-5)
+    second = b.batch_norm(first, 1, gamma=[1.8], beta=[1.3], mean=[1.5], variance=[1.2])
+    folded = fold_checked(b.model(b("MatMul", b("Concat", second, first, axis=1), b.normal(2, 1))))
+    assert folded.report.kept_count == 0
