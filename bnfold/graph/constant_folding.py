@@ -11,6 +11,7 @@ from collections.abc import Container
 import onnx_ir as ir
 from onnxscript.optimizer import fold_constants as fold_constants_pass
 
+from bnfold.graph.protobuf import PLAIN
 from bnfold.graph.sequences import has_sequences
 
 _MOVES = "Concat ConstantOfShape Expand Flatten Gather Identity Reshape Slice Squeeze Tile Transpose Unsqueeze Where"
@@ -22,9 +23,6 @@ EXACT = frozenset(f"{_MOVES} {_DECIDES} {_ROUNDS_CORRECTLY}".split())
 
 MAX_GROWTH = 2**16
 """Elements that folding one node may add to the file: a ConstantOfShape or an Expand above it stays a node."""
-
-_PLAIN_NAMES = "FLOAT DOUBLE FLOAT16 BFLOAT16 BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64"
-_PLAIN = frozenset(map(ir.DataType.__getitem__, _PLAIN_NAMES.split()))
 
 
 def fold_constants(model: ir.Model, *, keep: Container[str] = frozenset()) -> None:
@@ -46,7 +44,7 @@ def fold_constants(model: ir.Model, *, keep: Container[str] = frozenset()) -> No
 
 def _is_exact(node: ir.Node) -> bool:
     values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-    return node.domain == "" and node.op_type in EXACT and all(value.dtype in _PLAIN for value in values)
+    return node.domain == "" and node.op_type in EXACT and all(value.dtype in PLAIN for value in values)
 
 
 def _reads(node: ir.Node, names: Container[str]) -> bool:

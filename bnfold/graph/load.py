@@ -11,6 +11,7 @@ from onnx_ir.passes import common as passes
 
 from bnfold.errors import InputError
 from bnfold.files import require_file
+from bnfold.graph import protobuf
 from bnfold.graph.quiet import quiet
 
 
@@ -26,9 +27,11 @@ def load(path: Path) -> ir.Model:
     """
     require_file(path)
     try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)
+        proto, weights = protobuf.read(path)
     except DecodeError as error:
         raise InputError(f"{path}: not an ONNX file, or truncated.") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}.") from error
     if not proto.HasField("graph") or not proto.opset_import:
         raise InputError(f"{path}: not an ONNX model (it has no graph or no opset).")
     try:
@@ -36,6 +39,8 @@ def load(path: Path) -> ir.Model:
             model = ir.from_proto(proto)
     except Exception as error:  # onnx-ir raises whatever the malformed field led to
         raise InputError(f"{path}: malformed ONNX model: {_reason(error)}.") from error
+    for name, weight in weights.items():
+        model.graph.initializers[name].const_value = weight
     _require_signature(model, path)
     _require_tensors(model, path)
     _require_producers(model, path)

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bnfold.files import atomic_file
+from bnfold.graph import protobuf
 from bnfold.graph.quiet import quiet
 
 PROTOBUF_LIMIT = 2**31 - 1
@@ -41,7 +42,7 @@ def save(model: ir.Model, path: Path, *, max_shard_size: int | None = None) -> N
                 if written != temporary:
                     written.replace(path.parent / written.name)
         else:
-            ir.save(model, temporary, format="protobuf")
+            protobuf.write(model, temporary)
 
 
 def _needs_external_data(model: ir.Model) -> bool:

@@ -1,7 +1,9 @@
 """Static shapes of every value, without touching the model that they describe."""
 
+import onnx
 import onnx_ir as ir
-from onnx_ir.passes import common as passes
+
+from bnfold.graph.protobuf import skeleton
 
 Dims = tuple[int | str | None, ...]
 """One entry an axis: its extent, the name of a symbolic extent, or None where nothing is known."""
@@ -20,17 +22,45 @@ def dims_of(shape: ir.Shape) -> Dims:
 def infer_values(model: ir.Model) -> dict[str, ir.Value]:
     """Return a description of every value of the main graph, its shape and type as far as they are known, by name.
 
-    Inference runs on a clone, and the values are the clone's: the model's own value infos stay what they were. What a
-    file declares for results counts only where inference finds nothing: it is a comment to a runtime, and may be stale.
+    The model's own value infos stay what they were. What a file declares for results counts only where inference finds
+    nothing: it is a comment to a runtime, and may be stale.
     """
-    clone = model.clone()
-    declared: dict[ir.Value, ir.Shape | None] = {}
-    for node in clone.graph.all_nodes():
-        for output in node.outputs:
-            declared[output], output.shape = output.shape, None
-    passes.ShapeInferencePass(check_type=False, strict_mode=False)(clone)
-    for output, shape in declared.items():
-        output.shape = output.shape or shape
-    values = [*clone.graph.inputs, *clone.graph.initializers.values()]
-    values += [output for node in clone.graph for output in node.outputs]
-    return {value.name: value for value in values if value.name}
+    inferred = _inferred(model)
+    described: dict[str, ir.Value] = {}
+    results = [output for node in model.graph for output in node.outputs]
+    for value in (*model.graph.inputs, *model.graph.initializers.values(), *results):
+        found = inferred.get(value.name or "")
+        shape, dtype = (None, None) if found is None else (found.shape, found.type)
+        described[value.name or ""] = ir.Value(
+            name=value.name, shape=value.shape if shape is None else shape, type=value.type if dtype is None else dtype
+        )
+    return described
+
+
+def _inferred(model: ir.Model) -> dict[str, ir.Value]:
+    """Return what onnx infers from the inputs and the initializers alone."""
+    proto = skeleton(model)
+    proto.ir_version = max(proto.ir_version, 4)  # before, it looks at no initializer that is not an input as well
+    _forget_results(proto.graph)
+    try:
+        graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    except Exception:  # a graph that does not hold together: of its results nothing is known
+        graph = proto.graph
+    infos = (*graph.output, *graph.value_info, *graph.input)
+    known = {info.name: ir.serde.deserialize_value_info_proto(info, None) for info in infos}
+    for tensor in graph.initializer:
+        dtype = ir.TensorType(ir.DataType(tensor.data_type))
+        known[tensor.name] = ir.Value(name=tensor.name, shape=ir.Shape(tensor.dims), type=dtype)
+    return known
+
+
+def _forget_results(graph: onnx.GraphProto) -> None:
+    """Drop what a graph declares of its results, those of its subgraphs included, but for their types."""
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
+                for inner in (attribute.g, *attribute.graphs):
+                    _forget_results(inner)
