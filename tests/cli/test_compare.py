@@ -12,16 +12,18 @@ from tests.cli.running import Run
 _MEASURED = {"plain-0": (0.1, 0.4, 0.6), "plain-1": (0.2, 0.6, 0.8), "wide": (0.5, 0.9, 0.85)}
 
 
-def _recorded(folder: Path, *, seed: int, width: int, accuracies: tuple[float, ...]) -> Path:
+def _recorded(
+    folder: Path, *, seed: int, width: int, accuracies: tuple[float, ...], data: str = "digits", **settings: object
+) -> Path:
     """Write what `compare` reads of a run: its record and its measurements, as `bnfold train` does."""
     folder.mkdir()
     record: dict[str, Any] = {
         "schema": "bnfold.run/1",
         "finished": False,
         "model": {"spec": "net", "kind": "built-in", "factory": "build", "args": {"width": width}, "sha256": "0"},
-        "data": {"spec": "digits", "digest": {}},
+        "data": {"spec": data, "digest": {"train": "0123456789", "test": "abcdef"}},
         "inputs": {},
-        "hyperparameters": {"seed": seed, "learning_rate": 0.1},
+        "hyperparameters": {"seed": seed, "learning_rate": 0.1, **settings},
     }
     (folder / "run.json").write_text(json.dumps(record))
     lines = [
@@ -57,6 +59,33 @@ def test_runs_that_differ_in_their_seed_share_a_row(bnfold: Run, runs: list[Path
     assert [point["median"] for point in plain["curve"]] == pytest.approx([0.15, 0.5, 0.7])
 
 
+def test_recipes_are_told_apart_by_what_changes_a_training(bnfold: Run, runs: list[Path], tmp_path: Path) -> None:
+    """What is measured, and when, is none of it; a rate is, and a data set, which is named by the end of its path."""
+    values = _MEASURED["plain-0"]
+    again = _recorded(tmp_path / "again", seed=7, width=16, accuracies=values, evaluate_every=10, keep="best")
+    faster = _recorded(tmp_path / "fast", seed=0, width=16, accuracies=values, momentum=0.1 + 0.2)
+    folder = "npz:/home/someone/some/rather/long/folder"
+    other = _recorded(tmp_path / "other", seed=0, width=16, accuracies=values, data=f"{folder}/cats.npz")
+    found = json.loads(bnfold("compare", *runs[:2], again, faster, other, "--json").out)["recipes"]
+    assert [(recipe["name"], len(recipe["runs"])) for recipe in found] == [
+        ("net data digits", 3),
+        ("net data digits, momentum 0.3", 1),
+        ("net data …/rather/long/folder/cats.npz", 1),
+    ]
+
+
+def test_a_table_of_long_names_fits_a_terminal(
+    bnfold: Run, runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 80 columns names are folded and figures are whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+    long = {f"an_option_with_a_long_name_{place}": "a value" for place in range(4)}
+    other = _recorded(tmp_path / "other", seed=0, width=16, accuracies=_MEASURED["wide"], **long)
+    lines = bnfold("compare", *runs[:2], other).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("70.00 % (60.00 to 80.00)" in line and "– (30 to –)" in line for line in lines)
+
+
 def test_a_measure_of_which_small_values_are_good(bnfold: Run, runs: list[Path]) -> None:
     """For the loss the best is the smallest, and a target is met from above."""
     found = json.loads(bnfold("compare", *runs, "--metric", "loss", "--target", "0.15", "--json").out)
@@ -68,7 +97,7 @@ def test_the_table_tells_what_was_not_reached(bnfold: Run, runs: list[Path]) -> 
     """A median that was not reached is a dash, and how many runs got there is told."""
     rows = bnfold("compare", *runs).out.splitlines()
     (plain,) = (row for row in rows if "width 16" in row)
-    assert "0.7000 (0.6000 to 0.8000)" in plain
+    assert "70.00 % (60.00 to 80.00)" in plain
     assert "– (30 to –)" in plain
     assert "1 of 2" in plain
 

@@ -16,8 +16,13 @@ LOSS = "loss"
 ACCURACY = "accuracy"
 _SMALL = frozenset({LOSS, "perplexity", "mean-absolute-error"})
 """Measures of bnfold's own of which small values are good."""
-_OWN = frozenset({"seed", "device"})
-"""Hyperparameters that two runs of one recipe may differ in."""
+_CHANCE = frozenset({"seed", "device", "deterministic", "compile", "channels_last"})
+_LOOKED_AT = frozenset({"metrics", "evaluate_every", "population_statistics", "monitor", "keep"})
+"""Hyperparameters that two runs of one recipe may differ in: nothing but rounding and chance, or what is measured when.
+"""
+_HASHES = ("model's file", "data's content")
+_LONGEST = 32
+"""Characters of a value in a name."""
 
 
 @dataclass(frozen=True)
@@ -209,13 +214,13 @@ def _grouped(records: Mapping[Path, Mapping[str, Any]], curves: Mapping[Path, Cu
 
 def _recipe(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that the outcome of a run depends on but chance, in one level."""
-    settings = {key: value for key, value in record["hyperparameters"].items() if key not in _OWN}
+    settings = {key: value for key, value in record["hyperparameters"].items() if key not in _CHANCE | _LOOKED_AT}
     return {
         "model": record["model"]["spec"],
         "model's file": record["model"].get("sha256"),
         "data": record["data"]["spec"],
-        "data's content": record["data"].get("digest"),
-        **{f"{key}": value for key, value in (record["model"].get("args") or {}).items()},
+        "data's content": "".join((record["data"].get("digest") or {}).values()),
+        **(record["model"].get("args") or {}),
         **{key.replace("_", "-"): value for key, value in settings.items()},
     }
 
@@ -225,10 +230,20 @@ def _name(recipe: Mapping[str, Any], recipes: Sequence[Mapping[str, Any]]) -> st
     others = [other for other in recipes if other["model"] == recipe["model"]]
     keys = dict.fromkeys(key for other in others for key in other)
     differing = [key for key in keys if any(other.get(key) != others[0].get(key) for other in others)]
-    told = [f"{key} {_short(recipe[key])}" for key in differing if key in recipe]
-    return " ".join([recipe["model"], ", ".join(told)]).strip()
+    if "data" in differing and "data's content" in differing:
+        differing.remove("data's content")  # follows from the name
+    told = [f"{key} {_short(recipe[key], key)}" for key in differing if key in recipe]
+    return " ".join([_short(recipe["model"], "model"), ", ".join(told)]).strip()
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, key: str) -> str:
+    """Return a value as text: of a hash what is usual, of a long path its end, which tells it from others."""
+    if isinstance(value, float):
+        return f"{value:g}"
     text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 32 else f"{text[:31]}…"
+    if key in _HASHES:
+        return text[:8]
+    if len(text) <= _LONGEST:
+        return text
+    end = text[1 - _LONGEST :]
+    return f"…{end[max(0, end.find('/')) :]}"
