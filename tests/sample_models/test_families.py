@@ -90,7 +90,11 @@ def _forward(model: nn.Module, batch: object) -> object:
 def _export(source: Path, output: Path, objective: Objective) -> tuple[int, int]:
     """Return how many normalizations the graph had, and how many it still has."""
     exported = export(source, output, objective=objective, samples=4)
-    assert verify(output, mutants=2).verdict is Verdict.EQUIVALENT
+    report = verify(output, mutants=2)
+    assert report.verdict is Verdict.EQUIVALENT
+    assert report.localization is not None
+    assert report.localization.nodes
+    assert report.localization.first_fault is None, report.localization.words
     return exported.original.batch_norms, exported.final.batch_norms
 
 
