@@ -20,7 +20,7 @@ from bnfold.verify.oracle.evaluator import Hook, Step
 TF32_BITS = 10
 """Bits of the mantissa of TF32, the leading one not counted: unit roundoff 2⁻¹¹."""
 
-TF32_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+TF32_OPERATORS = frozenset({"Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
 
 
 class Arithmetic(StrEnum):

@@ -143,7 +143,7 @@ def _edits(
             yield Mistake.SWAPPED_GROUP, _scaled(index, axis, np.roll(scale, channels // 2) / scale, bias=False)
         else:
             yield Mistake.SWAPPED_GROUP, _edit_input(index, _WEIGHT_SLOT, lambda old: np.roll(old, channels // 2, axis))
-    if node.op_type == "Conv" and any(_pads(node)):
+    if node.op_type in {"Conv", "FusedConv"} and any(_pads(node)):
         yield Mistake.DROPPED_BORDER, _shifted_padding(index)
 
 
@@ -171,16 +171,19 @@ def _edits_of_batch_norm(index: int, node: ir.Node, constants: Constants) -> Ite
 def _channel_axis(node: ir.Node) -> int | None:
     """Return which axis of the weight counts output channels; for a grouped ConvTranspose those of one group."""
     match node.op_type:
-        case "Conv":
+        case "Conv" | "FusedConv":
             return 0
         case "ConvTranspose":
             group = node.attributes.get("group")
             return 1 if group is None or group.as_int() == 1 else None
-        case "Gemm":
+        case "Gemm" | "FusedGemm":
             transposed = node.attributes.get("transB")
             return 0 if transposed is not None and transposed.as_int() else 1
         case "MatMul":
             return -1
+        case "FusedMatMul":
+            transposed = node.attributes.get("transB")
+            return -2 if transposed is not None and transposed.as_int() else -1
         case _:
             return None
 

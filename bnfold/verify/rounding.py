@@ -22,25 +22,28 @@ UNIT_ROUNDOFF = {
 ROUNDING_DRAWS = 4
 """Random roundings of the weights that are pooled: one alone may by chance leave an output of few weights in place."""
 
-_ARITHMETIC = frozenset(
+_EXACT = frozenset(
     {
-        "Add",
-        "BatchNormalization",
-        "Conv",
-        "ConvTranspose",
-        "Div",
-        "Gemm",
-        "MatMul",
-        "Max",
-        "Min",
-        "Mul",
-        "PRelu",
-        "Sub",
-        "Sum",
+        *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+        *(
+            "AffineGrid",
+            "Dropout",
+            "GridSample",
+            "NonMaxSuppression",
+            "OneHot",
+            "Pow",
+            "Range",
+            "Resize",
+            "RoiAlign",
+            "Upsample",
+        ),
+        *("DequantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinear"),
     }
 )
+"""Operators that read numbers which are no weights: thresholds, positions, factors of extents, exponents, steps."""
+
 _LAYOUT = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""Operators that weights pass through, unchanged in value. Scales of Resize and the like are not weights."""
+"""Operators that constants pass through, unchanged in value."""
 
 
 def precision(model: ir.Model) -> ir.DataType:
@@ -60,7 +63,7 @@ def rounded_again(
     return {
         name: _moved(value.const_value, UNIT_ROUNDOFF[dtype or value.const_value.dtype], generator)
         for name, value in model.graph.initializers.items()
-        if value.const_value is not None and value.dtype in UNIT_ROUNDOFF and _feeds_arithmetic(value)
+        if value.const_value is not None and value.dtype in UNIT_ROUNDOFF and _is_weight(value)
     }
 
 
@@ -69,9 +72,8 @@ def _moved(weight: ir.TensorProtocol, roundoff: float, generator: np.random.Gene
     return exact * (1 + roundoff * generator.uniform(-1, 1, exact.shape))
 
 
-def _feeds_arithmetic(value: ir.Value) -> bool:
+def _is_weight(value: ir.Value) -> bool:
     return all(
-        node.op_type in _ARITHMETIC
-        or (node.op_type in _LAYOUT and all(_feeds_arithmetic(output) for output in node.outputs))
+        node.op_type not in _EXACT and (node.op_type not in _LAYOUT or all(map(_is_weight, node.outputs)))
         for node in value.consumers()
     )

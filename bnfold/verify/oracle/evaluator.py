@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from bnfold.errors import InputError
-from bnfold.verify.oracle.operators import RANDOM, reference_operators
+from bnfold.verify.oracle.operators import LAYOUT_DOMAIN, RANDOM, reference_operators
 from bnfold.verify.oracle.types import Value
 from bnfold.verify.oracle.widening import WIDENED, widened
 
@@ -111,6 +111,11 @@ def _supported_opset(model: ir.Model) -> int:
     if opset < OLDEST_OPSET:
         raise InputError(f"opset {opset}: the float64 oracle knows opset {OLDEST_OPSET} and newer; convert the model.")
     for node in model.graph.all_nodes():
+        if node.domain == LAYOUT_DOMAIN:
+            remedy = "save it with graph_optimization_level ORT_ENABLE_EXTENDED or lower"
+            raise InputError(
+                f"ONNX Runtime has laid out this graph for one processor ({node.op_type} in {node.domain}): {remedy}."
+            )
         if node.domain == "" and node.op_type in RANDOM:
             raise InputError(f"node {node.name!r} ({node.op_type}): a random operator has no result to compare with.")
     return opset

@@ -1,10 +1,12 @@
 """Normalizations in float64, as inference computes them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from bnfold.errors import InputError
-from bnfold.verify.oracle.types import Array
+from bnfold.verify.oracle.types import Array, Value
 
 
 def batch_norm(
@@ -36,6 +38,32 @@ def batch_norm(
 
     deviation = x - along_channels(mean)
     return along_channels(scale) * deviation / np.sqrt(along_channels(variance) + epsilon) + along_channels(bias)
+
+
+def layer_norm(
+    x: Array,
+    scale: Array,
+    bias: Array | None = None,
+    *,
+    axis: int | None = -1,
+    epsilon: float = 1e-5,
+    stash_type: int | None = 1,  # noqa: ARG001  (here all is double)
+) -> tuple[Value, ...]:
+    """Return scale·(x − mean)/√(Var + ε) + bias over all axes from ``axis`` on, then the mean and 1/√(Var + ε).
+
+    The variance is biased, ε in its units. ONNX LayerNormalization-17.
+    """
+    over = tuple(range((-1 if axis is None else axis) % x.ndim, x.ndim))
+    mean = x.mean(axis=over, keepdims=True)
+    inverse = 1 / np.sqrt(x.var(axis=over, keepdims=True) + epsilon)
+    y = (x - mean) * inverse * scale
+    return y if bias is None else y + bias, mean, inverse
+
+
+def mean_variance_normalization(x: Array, *, axes: Sequence[int] | None = (0, 2, 3)) -> Array:
+    """Return (x − mean)/(√Var + 10⁻⁹), both over ``axes``, biased (ONNX MeanVarianceNormalization-9, -13)."""
+    over = tuple(axes or (0, 2, 3))
+    return (x - x.mean(axis=over, keepdims=True)) / (x.std(axis=over, keepdims=True) + 1e-9)
 
 
 def lrn(x: Array, *, alpha: float, beta: float, bias: float, size: int) -> Array:

@@ -11,11 +11,16 @@ import onnx
 from onnx.reference.op_run import OpRun
 
 from bnfold.errors import InputError
+from bnfold.verify.oracle import contrib
+from bnfold.verify.oracle.control_flow import Loop, Scan
+from bnfold.verify.oracle.detection import non_max_suppression, roi_align
 from bnfold.verify.oracle.linear import conv, conv_transpose
-from bnfold.verify.oracle.normalization import batch_norm, lrn
-from bnfold.verify.oracle.pooling import average_pool, global_max_pool, max_pool
+from bnfold.verify.oracle.normalization import batch_norm, layer_norm, lrn, mean_variance_normalization
+from bnfold.verify.oracle.pooling import average_pool, global_lp_pool, global_max_pool, max_pool
 from bnfold.verify.oracle.quantization import dequantize_linear
-from bnfold.verify.oracle.resizing import resize, upsample
+from bnfold.verify.oracle.recurrent import gru, lstm, rnn
+from bnfold.verify.oracle.resizing import ResizeToWhole, resize, upsample
+from bnfold.verify.oracle.sampling import affine_grid, grid_sample
 from bnfold.verify.oracle.softmax import flattened_hardmax, flattened_log_softmax, flattened_softmax
 from bnfold.verify.oracle.types import Value
 
@@ -37,14 +42,24 @@ def dropout(
 
 
 OPERATORS: dict[str, Operator] = {
+    "AffineGrid": affine_grid,
     "AveragePool": average_pool,
     "BatchNormalization": batch_norm,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "Dropout": dropout,
+    "GRU": gru,
+    "GlobalLpPool": global_lp_pool,
     "GlobalMaxPool": global_max_pool,
+    "GridSample": grid_sample,
     "LRN": lrn,
+    "LSTM": lstm,
+    "LayerNormalization": layer_norm,
     "MaxPool": max_pool,
+    "MeanVarianceNormalization": mean_variance_normalization,
+    "NonMaxSuppression": non_max_suppression,
+    "RNN": rnn,
+    "RoiAlign": roi_align,
 }
 """Operator of the standard domain → function of its inputs and of all its attributes, by name."""
 
@@ -56,6 +71,28 @@ BELOW: dict[int, dict[str, Operator]] = {
     19: {"DequantizeLinear": dequantize_linear},
 }
 """The same, for operators that the reference knows in their newer meaning only: opset from which on it does."""
+
+CLASSES: tuple[type[OpRun], ...] = (Loop, ResizeToWhole, Scan)
+"""Operators whose evaluation takes more than their inputs and attributes."""
+
+RUNTIME_DOMAIN = "com.microsoft"
+
+LAYOUT_DOMAIN = "com.microsoft.nchwc"
+"""Of operators on weights in blocks."""
+
+RUNTIME_OPERATORS: dict[str, Operator] = {
+    "BiasGelu": contrib.bias_gelu,
+    "FastGelu": contrib.fast_gelu,
+    "FusedConv": contrib.fused_conv,
+    "FusedGemm": contrib.fused_gemm,
+    "FusedMatMul": contrib.fused_mat_mul,
+    "Gelu": contrib.gelu,
+    "NhwcFusedConv": contrib.nhwc_fused_conv,
+    "QuickGelu": contrib.quick_gelu,
+    "SkipLayerNormalization": contrib.skip_layer_normalization,
+    "TransposeMatMul": contrib.fused_mat_mul,
+}
+"""The same for what ONNX Runtime's optimizer leaves in the graphs that it saves; these have no opset of their own."""
 
 COUNTING_OUTPUTS = frozenset({"MaxPool"})
 """Operators whose function is told how many outputs are wanted."""
@@ -72,7 +109,9 @@ def reference_operators(opset: int) -> list[type[OpRun]]:
     older = [operators for limit, operators in BELOW.items() if opset < limit]
     operators = {name: function for table in (OPERATORS, *older) for name, function in table.items()}
     operators = {name: function for name, function in operators.items() if _existed(name, opset)}
-    return [_reference_operator(name, opset, function) for name, function in operators.items()]
+    classes = [each for each in CLASSES if each.__name__ not in operators]
+    own = [_reference_operator(name, opset, function) for name, function in operators.items()]
+    return [*classes, *own, *(_runtime_operator(*item) for item in RUNTIME_OPERATORS.items())]
 
 
 def _existed(name: str, opset: int) -> bool:
@@ -94,3 +133,11 @@ def _reference_operator(name: str, opset: int, function: Operator) -> type[OpRun
     # The schema brings the defaults of this opset; OpRun alone would take those of the newest.
     schema = onnx.defs.get_schema(name, opset)
     return type(name, (OpRun,), {"op_domain": "", "op_schema": schema, "_run": run})
+
+
+def _runtime_operator(name: str, function: Operator) -> type[OpRun]:
+    def run(_: OpRun, *inputs: Value | None, **attributes: Any) -> tuple[Value, ...]:
+        results = function(*inputs, **attributes)
+        return results if isinstance(results, tuple) else (results,)
+
+    return type(name, (OpRun,), {"op_domain": RUNTIME_DOMAIN, "op_schema": None, "_run": run})

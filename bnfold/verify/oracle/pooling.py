@@ -62,6 +62,12 @@ def global_max_pool(x: Array) -> Array:
     return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)
 
 
+def global_lp_pool(x: Array, *, p: int | None = 2) -> Array:
+    """Return (Σ |x|^p)^(1/p) over the spatial axes of x (N, C, *spatial), kept as extent 1 (ONNX GlobalLpPool-2)."""
+    power = p or 2
+    return (np.abs(x) ** power).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / power)
+
+
 def average_pool(
     x: Array,
     *,

@@ -1,9 +1,11 @@
-"""Resizing in float64 as opsets below 11 define it: Upsample, and the first Resize. Newer ones are the reference's."""
+"""Resizing in float64: as opsets below 11 define it, Upsample and the first Resize; newer ones but for a correction."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from onnx.reference.ops.op_resize import Resize
 
 from bnfold.verify.oracle.types import Array, Value
 
@@ -40,3 +42,25 @@ def _along(x: Array, axis: int, factor: float, *, linear: bool) -> Array:
     shape[axis] = -1
     weight = (positions - before).reshape(shape)
     return x.take(before, axis=axis) * (1 - weight) + x.take(behind, axis=axis) * weight
+
+
+class ResizeToWhole(Resize):
+    """The reference's Resize, with corners aligned to those of the result, whose extents are whole numbers: ⌊n·f⌋.
+
+    The reference takes n·f itself for the extent. ONNX Resize-11 to -19.
+    """
+
+    def _run(  # pyright: ignore[reportIncompatibleMethodOverride]  (which spells out every attribute)
+        self, *inputs: Value | None, **attributes: Any
+    ) -> tuple[Value, ...]:
+        x, roi, scales, sizes = (*inputs, None, None, None)[:4]
+        aligned = attributes.get("coordinate_transformation_mode") == "align_corners"
+        if not aligned or x is None or scales is None or not scales.size:
+            return super()._run(x, roi, scales, sizes, **attributes)
+        extents = [x.shape[axis] for axis in attributes.get("axes") or range(x.ndim)]
+        # In float32, as runtimes multiply: ten samples times 0.7 are seven.
+        sizes = np.floor(np.asarray(extents, np.float32) * scales.astype(np.float32)).astype(np.int64)
+        return super()._run(x, None, None, sizes, **attributes)
+
+
+ResizeToWhole.__name__ = "Resize"  # by which the evaluator finds it

@@ -33,3 +33,15 @@ def test_the_first_resize(mode: str, factors: tuple[float, ...]) -> None:
     found = by_oracle(proto, x)[0]
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=SINGLE)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("factors", [(1, 1, 2, 3), (1, 1, 0.7, 0.5), (1, 1, 1.5, 2.5)])
+def test_corners_are_those_of_whole_extents(mode: str, factors: tuple[float, ...]) -> None:
+    """Nine samples times 1.5 are thirteen, the last of which lies on the last."""
+    x = {"x": normal(2, 3, 10, 9), "roi": np.zeros(0, np.float32), "factors": np.array(factors, np.float32)}
+    proto = one_node("Resize", x, opset=13, mode=mode, coordinate_transformation_mode="align_corners")
+    expected = by_runtime(proto, x)[0]
+    found = by_oracle(proto, x)[0]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=SINGLE, atol=4 * SINGLE)
