@@ -19,6 +19,14 @@ class MissingDependencyError(InputError):
     """A command needs a distribution that is not installed; the message says how to install it."""
 
 
+class NoKernelError(InputError):
+    """A runtime has no implementation of ``operator`` in the type that a graph holds it in."""
+
+    def __init__(self, message: str, operator: str) -> None:
+        super().__init__(message)
+        self.operator = operator
+
+
 class AttestationError(BnfoldError):
     """The work did not, or could not, run on the provider that was asked for."""
 

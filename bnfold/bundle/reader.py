@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from bnfold.bundle.layout import FOLD, GOLDEN, MANIFEST, MODEL, README, TRACE
 from bnfold.bundle.manifest import MalformedManifestError, Manifest, Port
+from bnfold.bundle.tensors import read_tensors
 from bnfold.bundle.trace import MalformedTraceError, Trace
 from bnfold.errors import InputError
 from bnfold.files import require_directory, sha256
@@ -115,8 +114,8 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 
 def _read_golden(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        return safetensors.numpy.load_file(path)
-    except (SafetensorError, KeyError) as error:  # KeyError: a type that NumPy does not have
+        return read_tensors(path)
+    except ValueError as error:
         raise InputError(f"{path}: not a safetensors file that NumPy can hold: {error}.") from error
 
 

@@ -1,7 +1,8 @@
 """The evidence in a bundle: inputs, and what the unfolded graph makes of them, exactly and on the runtime."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import onnx_ir as ir
 from bnfold.errors import InputError, MissingDependencyError
 from bnfold.files import sha256
 from bnfold.graph import save
+from bnfold.verify.baseline import open_baseline
 from bnfold.verify.evidence import load_for_comparison
 from bnfold.verify.oracle import Oracle
 from bnfold.verify.rounding import precision
-from bnfold.verify.runtime import Session, open_session
 from bnfold.verify.samples import LARGEST_BATCH, batch_of, joined
 from bnfold.verify.signature import Signature, check_inputs
 
@@ -60,18 +61,19 @@ def compute_golden(original: ir.Model, inputs: Arrays) -> Golden:
     with tempfile.TemporaryDirectory(prefix="bnfold-") as folder:
         path = Path(folder) / "original.onnx"
         save(original, path)
-        with _session(path) as session:
-            baseline = joined([session.run(part) for part in parts])
+        with _naming_nothing(path), open_baseline(path, original) as run:
+            baseline = joined([run(part) for part in parts])
         digest, stored = sha256(path), precision(load_for_comparison(path))
     doubles = {name: array.astype(np.float64) for name, array in outputs.items()}
     return Golden(inputs, doubles, baseline, samples, stored, digest)
 
 
-def _session(path: Path) -> Session:
+@contextmanager
+def _naming_nothing(path: Path) -> Generator[None]:
+    """Leave the path of a temporary file out of messages: the caller knows the graph by another name."""
     try:
-        return open_session(path, optimized=False)
+        yield
     except MissingDependencyError:
         raise
     except InputError as error:
-        # The path is of a temporary file; the caller knows the graph by another name.
         raise InputError(str(error).replace(str(path), "the model")) from error

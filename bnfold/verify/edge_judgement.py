@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from bnfold.errors import InputError
+from bnfold.verify.baseline import Baseline
 from bnfold.verify.edge_cases import WORDS, EdgeCaseReport, EdgeCases
 from bnfold.verify.judgement import Precisions
 from bnfold.verify.oracle import Array, Oracle
 from bnfold.verify.rounding import UNIT_ROUNDOFF
-from bnfold.verify.runtime import Session
 from bnfold.verify.samples import Arrays, as_doubles, batch_of
 from bnfold.verify.tolerance import K, Size
 from bnfold.verify.verdict import Finding, Verdict
@@ -36,7 +36,7 @@ def edge_excess(run: Array, exact: Array, baseline: Array, usual: Size, precisio
 def edge_reports(
     edges: EdgeCases,
     oracle: Oracle,
-    baseline: Session,
+    baseline: Baseline,
     runs: Sequence[Arrays],
     usual: Mapping[str, Size],
     precisions: Precisions,
@@ -56,7 +56,7 @@ def edge_reports(
     for index, (name, where) in enumerate(zip(edges.names, edges.plan, strict=True)):
         inputs = batch_of(edges.inputs, where)
         try:
-            exact, own = as_doubles(oracle.run(inputs)), as_doubles(baseline.run(inputs))
+            exact, own = as_doubles(oracle.run(inputs)), as_doubles(baseline(inputs))
         except InputError:
             continue
         if index >= len(runs):

@@ -11,8 +11,8 @@ the same size.
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-import ml_dtypes
 import numpy as np
+import onnx_ir as ir
 
 from bnfold.verify.oracle import Array, Value
 from bnfold.verify.oracle.evaluator import Hook, Step
@@ -35,8 +35,12 @@ def emulating(arithmetic: Arithmetic) -> Hook:
     """Return the hook under which an oracle's ``run`` computes in ``arithmetic``."""
     if arithmetic is Arithmetic.TF32:
         return _tf32
-    dtype = np.float16 if arithmetic is Arithmetic.FLOAT16 else ml_dtypes.bfloat16
-    return _narrow(lambda array: array.astype(dtype).astype(np.float64))
+    return rounding_to(ir.DataType.FLOAT16 if arithmetic is Arithmetic.FLOAT16 else ir.DataType.BFLOAT16)
+
+
+def rounding_to(dtype: ir.DataType) -> Hook:
+    """Return the hook under which an oracle's ``run`` rounds every weight and every result of a node to ``dtype``."""
+    return _narrow(lambda array: array.astype(dtype.numpy()).astype(np.float64))
 
 
 def tf32(values: Array) -> Array:

@@ -10,10 +10,9 @@ from onnx_ir.passes import common as passes
 
 from bnfold.graph import load
 from bnfold.progress import Progress
+from bnfold.verify.baseline import open_baseline
 from bnfold.verify.oracle import Array, Oracle
-from bnfold.verify.provider import Provider
 from bnfold.verify.rounding import ROUNDING_DRAWS, rounded_again
-from bnfold.verify.runtime import open_session
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
 from bnfold.verify.tolerance import Size
 
@@ -49,13 +48,10 @@ def lift_constants(model: ir.Model) -> ir.Model:
 def evaluate_original(
     path: Path, model: ir.Model, inputs: Arrays, plan: Sequence[slice], progress: Progress
 ) -> Reference:
-    """Evaluate the original twice: by the oracle, and on ONNX Runtime's CPU provider with its optimizations off.
-
-    With them on, ONNX Runtime folds Conv and BatchNormalization itself: the candidate would be compared with a fold.
-    """
+    """Evaluate the original twice: by the oracle, and as it runs itself."""
     batches = evaluate_in_double(model, inputs, plan, progress, "float64, original")
-    with open_session(path, Provider.CPU, optimized=False) as session:
-        parts = [session.run(batch_of(inputs, where)) for where in progress(plan, description="baseline")]
+    with open_baseline(path, model) as run:
+        parts = [run(batch_of(inputs, where)) for where in progress(plan, description="baseline")]
     return Reference(batches, as_doubles(joined(parts)))
 
 

@@ -14,11 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from bnfold.errors import AttestationError, BnfoldError, InputError
 from bnfold.progress import Progress
+from bnfold.verify.bfloat16 import BFLOAT16
 from bnfold.verify.configuration import Configuration
 from bnfold.verify.environment import device
 from bnfold.verify.placement import PlacedNode, Placement
@@ -117,18 +117,15 @@ def _placement(data: dict[str, Any]) -> Placement:
     return Placement(tuple(data["providers"]), data["options"], assigned, executed)
 
 
-_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-
-
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write arrays by name; NumPy's format has no bfloat16, which goes as its bits."""
-    names = [[name, array.dtype == _BFLOAT16] for name, array in arrays.items()]
+    names = [[name, array.dtype == BFLOAT16] for name, array in arrays.items()]
     # Arrays without names of their own are arr_0, arr_1, …: names of values may hold what paths cannot.
     np.savez(path, *map(_bits, arrays.values()), names=np.frombuffer(json.dumps(names).encode(), np.uint8))
 
 
 def _bits(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    return array.view(np.uint16) if array.dtype == _BFLOAT16 else array
+    return array.view(np.uint16) if array.dtype == BFLOAT16 else array
 
 
 def read_arrays(path: Path) -> dict[str, "np.ndarray[Any, Any]"]:
@@ -137,7 +134,7 @@ def read_arrays(path: Path) -> dict[str, "np.ndarray[Any, Any]"]:
         names = json.loads(archive["names"].tobytes())
         arrays = [archive[f"arr_{index}"] for index in range(len(names))]
     pairs = zip(names, arrays, strict=True)
-    return {name: array.view(_BFLOAT16) if bits else array for (name, bits), array in pairs}
+    return {name: array.view(BFLOAT16) if bits else array for (name, bits), array in pairs}
 
 
 if __name__ == "__main__":

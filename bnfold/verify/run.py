@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bnfold.errors import InputError
+from bnfold.errors import AttestationError, InputError, NoKernelError
 from bnfold.progress import Progress
 from bnfold.verify.configuration import Configuration
 from bnfold.verify.placement import Placement
@@ -36,9 +36,13 @@ def run_here(
 
     Raises:
         InputError: ONNX Runtime cannot load the model.
-        AttestationError: the provider cannot be loaded, or fails while it runs.
+        AttestationError: the provider cannot be loaded, lacks an operator, or fails while it runs.
     """
-    with open_session(path, configuration.provider, optimized=True, record=True, tf32=configuration.tf32) as session:
+    try:
+        opened = open_session(path, configuration.provider, optimized=True, record=True, tf32=configuration.tf32)
+    except NoKernelError as error:
+        raise AttestationError(f"--provider {configuration.provider}: nothing ran there: {error}") from error
+    with opened as session:
         outputs: list[Arrays] = []
         for batch in progress(batches, description=description, total=len(batches)):
             try:

@@ -1,6 +1,7 @@
 """ONNX Runtime sessions that run where they were asked to, or say why they cannot."""
 
 import os
+import re
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +11,8 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from bnfold.errors import AttestationError, InputError, MissingDependencyError
+from bnfold.errors import AttestationError, InputError, MissingDependencyError, NoKernelError
+from bnfold.verify.bfloat16 import BFLOAT16, run_with_bfloat16
 from bnfold.verify.bound import BoundCall
 from bnfold.verify.diagnosis import preload, what_is_missing
 from bnfold.verify.placement import PlacedNode, Placement, read_profile
@@ -20,6 +22,11 @@ __all__ = ["Provider", "Session", "onnxruntime_module", "open_session"]
 
 _FATAL = 4
 """ONNX Runtime's severity above which it logs: what goes wrong is raised or found, not logged."""
+
+
+_NO_KERNEL = re.compile(
+    r"Could not find an implementation for (?P<operator>\w+)\(\d+\) node with name '(?P<node>[^']*)'"
+)
 
 
 class Session(AbstractContextManager["Session"]):
@@ -52,9 +59,14 @@ class Session(AbstractContextManager["Session"]):
             InputError: the runtime rejects the inputs or fails in a node; the message is the runtime's.
             AttestationError: the same on another provider than the CPU, whose running again is not what was asked for.
         """
-        names = [output.name for output in self._session.get_outputs()]
+        outputs = self._session.get_outputs()
+        names = [output.name for output in outputs]
+        coarse = any(array.dtype == BFLOAT16 for array in inputs.values())
         with self._runtime():
-            values = self._session.run(names, dict(inputs))
+            if coarse or any(output.type == "tensor(bfloat16)" for output in outputs):
+                values = run_with_bfloat16(onnxruntime_module(), self._session, names, inputs)
+            else:
+                values = self._session.run(names, dict(inputs))
         self._left -= 1
         if self._left == 0:
             self._end_profile()
@@ -140,6 +152,7 @@ def open_session(
     Raises:
         MissingDependencyError: ONNX Runtime is not installed.
         AttestationError: the provider cannot be loaded here; says what is missing.
+        NoKernelError: it has no implementation of an operator in its type, on the CPU too.
         InputError: the runtime does not accept the model; the message is the runtime's.
     """
     onnxruntime = onnxruntime_module()
@@ -197,6 +210,10 @@ def _construct(
             if missing:
                 raise _not_attested(provider, missing) from error
             name = "the model" if isinstance(model, bytes) else model
+            lacking = _NO_KERNEL.search(str(error))
+            if lacking is not None:
+                operator = lacking["operator"]
+                raise NoKernelError(f"{name}: {_no_kernel(provider, operator, lacking['node'])}", operator) from error
             message = f"{name}: ONNX Runtime on {provider} cannot load it: {_one_line(error)}"
             raise _failure(provider, message) from error
     session.disable_fallback()
@@ -245,6 +262,12 @@ def _tf32_override(setting: str) -> Generator[None]:
 
 def _not_attested(provider: Provider, missing: Sequence[str]) -> AttestationError:
     return AttestationError(f"--provider {provider}: nothing ran there: {'; '.join(missing)}.")
+
+
+def _no_kernel(provider: Provider, operator: str, node: str) -> str:
+    where = f" of node {node}" if node else ""
+    ways = "run it on a provider that has (--provider), or store it in float32 (bnfold export --precision float32)"
+    return f"ONNX Runtime on {provider} has no {operator} in the type{where}: {ways}."
 
 
 def _failure(provider: Provider, message: str) -> InputError | AttestationError:

@@ -13,6 +13,7 @@ from bnfold.errors import BnfoldError
 from bnfold.files import sha256
 from bnfold.progress import Progress
 from bnfold.verify.attestation import attest
+from bnfold.verify.baseline import open_baseline
 from bnfold.verify.configuration import Configuration
 from bnfold.verify.edge_cases import EdgeCaseReport, EdgeCases
 from bnfold.verify.edge_judgement import edge_findings, edge_reports
@@ -33,7 +34,6 @@ from bnfold.verify.provider import Provider
 from bnfold.verify.report import OutputReport, VerificationReport
 from bnfold.verify.rounding import precision
 from bnfold.verify.run import Run, run_here
-from bnfold.verify.runtime import open_session
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
 from bnfold.verify.self_test import with_self_test
 from bnfold.verify.stability import Stability, stability, stability_findings
@@ -257,8 +257,8 @@ class Trial:
             return ()
         usual = {name: Size.of(value.oracle) for name, value in values.items()}
         runs = run.batches[len(self.plan) + 2 :]
-        with open_session(original.path, Provider.CPU, optimized=False) as session:
-            judged = edge_reports(self.edges, Oracle(original.model), session, runs, usual, precisions, run.failure)
+        with open_baseline(original.path, original.model) as own:
+            judged = edge_reports(self.edges, Oracle(original.model), own, runs, usual, precisions, run.failure)
             return tuple(self.progress(judged, description="edge cases", total=len(self.edges.names)))
 
     def _localization(

@@ -23,14 +23,26 @@ def place() -> None:
     onnx.save(b.proto(x), "double.onnx")
 
 
-@pytest.mark.parametrize("line", ["export double.onnx -o out", "calibrate double.onnx --data npz:x.npz -o out"])
-def test_a_model_in_double_is_named_with_what_to_do(bnfold: Run, line: str) -> None:
+def test_a_model_in_double_is_named_with_what_to_do(bnfold: Run) -> None:
     """The user's file, never a temporary one."""
-    outcome = bnfold(*line.split())
+    outcome = bnfold("calibrate", "double.onnx", "--data", "npz:x.npz", "-o", "out")
     assert outcome.code == 2
-    assert outcome.err.startswith("error: double.onnx: ONNX Runtime on cpu cannot load it")
-    assert "no Conv in that type: cast the model's weights and inputs to float32" in outcome.err
+    assert outcome.err.startswith("error: double.onnx: ONNX Runtime on cpu has no Conv in the type")
+    assert "store it in float32 (bnfold export --precision float32)" in outcome.err
     assert not Path("out").exists()
+
+
+def test_a_model_in_double_is_exported_and_verified_where_it_can_run(bnfold: Run) -> None:
+    """As it is no CPU runs it, which is said and is no verdict; in float32 it is judged as any other."""
+    outcome = bnfold("export", "double.onnx", "-o", "wide")
+    assert outcome.code == 0, outcome.err
+    assert "CPU provider cannot load this bundle: it has no Conv in this type" in outcome.out
+    outcome = bnfold("verify", "wide")
+    assert outcome.code == 3
+    assert "--provider cpu: nothing ran there: wide/model.onnx: ONNX Runtime on cpu has no Conv" in outcome.err
+    assert bnfold("export", "double.onnx", "-o", "single", "--precision", "float32").code == 0
+    outcome = bnfold("verify", "single")
+    assert outcome.code == 0, outcome.out
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ def exported(result: "Exported") -> Iterator[Table | str]:
     if result.transformed.precisions is not None:
         yield from precisions(result.transformed.precisions)
         yield from limits(result.transformed.precisions, result)
+    if result.unloadable is not None:
+        yield (
+            f"Note: ONNX Runtime's CPU provider cannot load this bundle: {result.unloadable}. Verify and run it on a "
+            "provider that can, such as --provider cuda, or export with --precision float32, float16 or mixed."
+        )
     if result.tuning is not None:
         yield from tuned(result.tuning)
     golden = result.data or "random values"
@@ -93,7 +98,7 @@ def precisions(report: "PrecisionReport") -> Iterator[Table | str]:
 
 
 def limits(report: "PrecisionReport", result: "Exported") -> Iterator[str]:
-    """Yield what the operator set and the runtime keep from the type that was asked for."""
+    """Yield what the operator set keeps from the type that was asked for."""
     lacking = f"opset {result.opset} has no "
     operators = dict.fromkeys(layer.operator for layer in report.kept if (layer.reason or "").startswith(lacking))
     newer = _NEWER.get(report.precision.value)
@@ -101,11 +106,6 @@ def limits(report: "PrecisionReport", result: "Exported") -> Iterator[str]:
         yield (
             f"Note: opset {result.opset} has no {', '.join(operators)} in {report.precision}; "
             f"with --opset {newer} they are narrowed too."
-        )
-    if result.unloadable is not None:
-        yield (
-            f"Note: ONNX Runtime's CPU provider cannot load this bundle: {result.unloadable}. Verify and run it on a "
-            "provider that can, such as --provider cuda, or export with --precision float16 or mixed."
         )
 
 

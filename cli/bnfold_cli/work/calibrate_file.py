@@ -51,7 +51,7 @@ def calibrate_file(
         inputs, notes = cast_inputs(signature, dataset.select(settings.order(dataset)).inputs)
         batch = signature.fixed_batch  # what is beyond a multiple of it is left out
         check_inputs(signature, {name: array[:batch] for name, array in inputs.items()})
-    with naming_source(source, model):
+    with naming_source(source):
         report = calibrate(
             model,
             inputs,

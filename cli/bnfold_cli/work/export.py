@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from bnfold.bundle import MANIFEST
 from bnfold.bundle.layout import MODEL
-from bnfold.errors import InputError
+from bnfold.errors import InputError, NoKernelError
 from bnfold.progress import Progress, silent
 from bnfold_cli import choices
 from bnfold_cli.work.files import require_folder_output
-from bnfold_cli.work.naming import missing_kernel, naming_source
+from bnfold_cli.work.naming import naming_source
 from bnfold_cli.work.ports import Ports, prepare
 from bnfold_cli.work.sources import load_graph, open_run
 
@@ -144,8 +144,8 @@ def export(
             made, _one_batch(graph, inputs, batch), Objective(objective), Provider(provider), progress
         )
         provenance["tune"] = {"provider": provider, "batch": batch, "chosen": tuning.chosen.to_dict()}
-    with naming_source(source, graph):
-        write_bundle(
+    with naming_source(source):
+        bundle = write_bundle(
             output,
             model=transformed.graph,
             original=graph,
@@ -155,6 +155,7 @@ def export(
             force=force,
             max_shard_size=max_shard_size,
         )
+    rare = {"double", "bfloat16"}  # in which few operators have a kernel
     return Exported(
         source=provenance,
         output=output,
@@ -162,7 +163,7 @@ def export(
         original=count_nodes(graph),
         final=count_nodes(transformed.graph),
         opset=transformed.graph.opset_imports[""],
-        unloadable=None if precision is None else _unloadable(output),
+        unloadable=_unloadable(output) if precision or bundle.manifest.precision in rare else None,
         samples=max(len(array) for array in inputs.values()),
         data=data,
         tuning=tuning,
@@ -203,5 +204,7 @@ def _unloadable(bundle: Path) -> str | None:
     try:
         with open_session(bundle / MODEL, optimized=True):
             return None
+    except NoKernelError as error:
+        return f"it has no {error.operator} in this type"
     except InputError as error:
-        return missing_kernel(str(error))
+        return str(error)
