@@ -53,9 +53,18 @@ def bound_arguments(model: nn.Module, batch: object) -> dict[str, Any]:
     return dict(bound.arguments)
 
 
+def has_samples(batch: object) -> bool:
+    """Return False where the arguments have tensors and none of these has a row."""
+    tensors = _tensors(batch)
+    return not tensors or any(len(tensor) for tensor in tensors)
+
+
 def count_samples(batch: object) -> int | None:
     """Return the leading extent of the first tensor among the arguments; None where there is none."""
-    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else (batch,)
-    tensors = (item for item in items if isinstance(item, Tensor) and item.ndim > 0)
-    first = next(tensors, None)
+    first = next(iter(_tensors(batch)), None)
     return None if first is None else len(first)
+
+
+def _tensors(batch: object) -> list[Tensor]:
+    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else (batch,)
+    return [item for item in items if isinstance(item, Tensor) and item.ndim > 0]

@@ -12,14 +12,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
 
 from bnfold.errors import InputError
-from bnfold.population.arguments import call_model
+from bnfold.population.arguments import call_model, has_samples
 from bnfold.population.channels_last import channels_last
 from bnfold.population.estimators import Estimator
 from bnfold.population.findings import Findings
 from bnfold.population.kept import KeptLayer, Reason
 from bnfold.population.kept_batches import KeptBatches
 from bnfold.population.layers import running_buffers, split_layers
-from bnfold.population.one_pass import one_pass, run_to_last_layer
+from bnfold.population.one_pass import by_hooks, by_steps, one_pass
 from bnfold.population.passes import layer_passes
 from bnfold.population.preserve import preserved
 from bnfold.population.processes import Processes, each_sample_once
@@ -64,8 +64,8 @@ def calibrate(
     Args:
         model: any module; where its layers are compiled, they run uncompiled meanwhile.
         batches: each a tensor (N, ...), a tuple or list of positional arguments, or a mapping of keyword arguments of
-            the model, on the model's device; anything where ``forward_fn`` is given. Batches of any size, but see
-            ``Tally`` for the last one of ``POOLED`` and ``ALGORITHM_2``.
+            the model, on the model's device; anything where ``forward_fn`` is given. Batches of any size, those of no
+            samples being passed over, but see ``Tally`` for the last one of ``POOLED`` and ``ALGORITHM_2``.
         estimator: ``MOVING_AVERAGE`` reports what is there without a pass.
         forward_fn: runs the model on a batch, for batches that are not the model's arguments, such as
             ``lambda model, batch: model(batch[0])`` for pairs of inputs and labels. Such a model is not captured.
@@ -92,9 +92,9 @@ def calibrate(
     with preserved(model), _uncompiled():
         if until_relative_error is None:
             own = each_sample_once(batches)
-            findings = settings.run(iter(own), length_hint(own) or None)
+            findings = settings.run(filter(has_samples, own), length_hint(own) or None)
         else:
-            with KeptBatches(iter(each_sample_once(batches)), memory_budget) as read:
+            with KeptBatches(filter(has_samples, each_sample_once(batches)), memory_budget) as read:
                 eps = {name: layer.eps for name, layer in layers.items()}
                 findings = enough(settings.run_again, read, eps, until_relative_error, processes.gather)
     reached = {name: layer for name, layer in layers.items() if name in findings.estimates}
@@ -129,9 +129,9 @@ class _Settings:
         self, program: Program | None, names: tuple[str, ...] | str, batches: Iterator[object], total: int | None
     ) -> Findings:
         if self.estimator is not Estimator.SELF_CONSISTENT:
-            run = run_to_last_layer(program) if program is not None else lambda batch, _: self._call(batch)
+            run = by_hooks(self._call, self.layers) if program is None else by_steps(program, self.layers)
             told = self.progress(batches, description="calibrate", total=total)
-            return one_pass(run, self.layers, told, self.estimator, self.processes)
+            return one_pass(run, told, self.estimator, self.processes)
         if isinstance(names, tuple):
             return walk(
                 program,

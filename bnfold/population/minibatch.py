@@ -1,6 +1,6 @@
 """BN layers that normalize by the minibatch they are given, and tell its moments."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -60,18 +60,18 @@ def minibatch_normalization(layers: Mapping[str, _BatchNorm]) -> Generator[list[
     Layers in half precision get float32 tensors in place of all of theirs, since μ_B and σ²_B may not fit theirs.
     The caller puts the tensors back (``preserved``); the hooks are removed here.
     """
-    for layer in layers.values():
-        _widen(layer)
-
-    def normalize(layer: _BatchNorm, measured: Measured) -> None:
-        # Assigning to the attributes costs as much as the normalization of a small minibatch.
-        buffers = layer._buffers  # pyright: ignore[reportPrivateUsage]  # see above
-        dtype = running_buffers(layer)[0].dtype
-        mean, variance = measured.mean_and_variance()
-        buffers["running_mean"], buffers["running_var"] = mean.to(dtype), variance.to(dtype)
-
-    with observed(layers, normalize) as calls:
+    widen(layers.values())
+    with observed(layers, normalize_by_minibatch) as calls:
         yield calls
+
+
+def normalize_by_minibatch(layer: _BatchNorm, measured: Measured) -> None:
+    """Let ``layer``, in eval mode and widened, normalize its next call by what was measured of it."""
+    # Assigning to the attributes costs as much as the normalization of a small minibatch.
+    buffers = layer._buffers  # pyright: ignore[reportPrivateUsage]  # see above
+    dtype = running_buffers(layer)[0].dtype
+    mean, variance = measured.mean_and_variance()
+    buffers["running_mean"], buffers["running_var"] = mean.to(dtype), variance.to(dtype)
 
 
 @contextmanager
@@ -98,12 +98,14 @@ def observed(
             handle.remove()
 
 
-def _widen(layer: _BatchNorm) -> None:
-    for name, parameter in list(layer.named_parameters(recurse=False)):
-        if _wide(parameter) is not parameter:
-            setattr(layer, name, nn.Parameter(_wide(parameter.detach()), requires_grad=False))
-    mean, variance = running_buffers(layer)
-    layer.running_mean, layer.running_var = _wide(mean), _wide(variance)
+def widen(layers: Iterable[_BatchNorm]) -> None:
+    """Give layers in half precision float32 tensors, which can hold the statistics of a minibatch."""
+    for layer in layers:
+        for name, parameter in list(layer.named_parameters(recurse=False)):
+            if _wide(parameter) is not parameter:
+                setattr(layer, name, nn.Parameter(_wide(parameter.detach()), requires_grad=False))
+        mean, variance = running_buffers(layer)
+        layer.running_mean, layer.running_var = _wide(mean), _wide(variance)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 
 from bnfold.errors import InputError
 from bnfold.population.arguments import bound_arguments
+from bnfold.population.in_place import Overwriting, overwriting
 
 Environment = dict[fx.Node, Any]
 """Values by the node that computed them, those that are still needed."""
@@ -41,6 +42,7 @@ class Program:
     _constants: Mapping[str, Any]
     _modules: Mapping[str, nn.Module]
     _last_use: Mapping[fx.Node, tuple[fx.Node, ...]]
+    overwriting: Mapping[fx.Node, Overwriting]
 
     def begin(self, batch: object) -> Environment:
         """Return the environment that the forward pass on ``batch`` begins with.
@@ -61,20 +63,24 @@ class Program:
     def run(self, node: fx.Node, environment: Environment) -> None:
         """Compute one step, and drop what is needed no longer."""
         if node.op != "placeholder":
-            environment[node] = self._in_either_format(node, environment)
+            environment[node] = self.compute(node, environment)
         for dead in self._last_use.get(node, ()):
             del environment[dead]
 
+    def module(self, node: fx.Node) -> nn.Module:
+        """Return the module that a step calls."""
+        return self._modules[str(node.target)]
+
     def modules(self) -> Iterator[nn.Module]:
         """Yield the modules that are steps of their own."""
-        yield from (self._modules[str(node.target)] for node in self.nodes if node.op == "call_module")
+        yield from (self.module(node) for node in self.nodes if node.op == "call_module")
 
     def arguments_of(self, node: fx.Node, environment: Environment) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments that a step is about to be given."""
         return fx.map_arg(node.args, environment.__getitem__), fx.map_arg(node.kwargs, environment.__getitem__)
 
-    def _in_either_format(self, node: fx.Node, environment: Environment) -> Any:
-        """Compute one step; one that refuses channels-last values, such as a view, gets contiguous ones."""
+    def compute(self, node: fx.Node, environment: Environment) -> Any:
+        """Return what a step computes; one that refuses channels-last values, such as a view, gets contiguous ones."""
         try:
             return self._compute(node, environment)
         except RuntimeError:
@@ -88,6 +94,8 @@ class Program:
 
     def _compute(self, node: fx.Node, environment: Environment) -> Any:
         args, kwargs = self.arguments_of(node, environment)
+        if node in self.overwriting:
+            return self.overwriting[node](*args, **kwargs)
         target: Any = node.target
         match node.op:
             case "call_module":
@@ -126,9 +134,11 @@ def capture(model: nn.Module, layers: Mapping[str, _BatchNorm], batch: object) -
     for name, count in Counter(calls.values()).items():
         if count > 1:
             raise NotCaptured(f"BN layer {name} is called {count} times in a forward pass")
-    nodes = tuple(graph.nodes)
-    last = max((nodes.index(node) for node in calls), default=-1)
-    return Program(model, nodes[: last + 1], calls, constants, modules, _last_use(nodes[: last + 1]))
+    every = tuple(graph.nodes)
+    last = max((every.index(node) for node in calls), default=-1)
+    nodes = every[: last + 1]
+    last_use = _last_use(nodes)
+    return Program(model, nodes, calls, constants, modules, last_use, overwriting(nodes, last_use, modules))
 
 
 class _Tracer(fx.Tracer):

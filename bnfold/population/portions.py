@@ -1,0 +1,85 @@
+"""Batches joined and cut into portions of the size at which a forward pass takes least time."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from bnfold.population.per_sample import bytes_per_sample, can_be_cut
+from bnfold.population.program import Environment, Program
+
+_CACHED: Final = 4 << 20
+"""Bytes of a portion's largest value on a CPU, that what a step writes is still in the cache when the next reads it."""
+
+_LARGE: Final = 64 << 20
+"""The same on other devices, and the most that `_LEAST` samples may come to."""
+
+_LEAST: Final = 16
+"""Samples below which small feature maps, which read as many weights for one sample as for many, take longer."""
+
+
+def portion_size(program: Program, environment: Environment) -> int | None:
+    """Return how many samples a portion should have; None where batches have to stay as they are.
+
+    Args:
+        program: the forward pass.
+        environment: what the pass on a batch begins with.
+    """
+    each = bytes_per_sample(program, environment)
+    if each is None:
+        return None
+    on_cpu = all(value.device.type == "cpu" for value in environment.values() if isinstance(value, Tensor))
+    wanted = max(_LEAST, _CACHED // each) if on_cpu else _LARGE // each
+    return max(1, min(wanted, _LARGE // each))
+
+
+def portions(environments: Iterable[Environment], size: int) -> Iterator[Environment]:
+    """Yield the samples of batches in their order, some ``size`` at a time, where the batches fit together.
+
+    Batches whose tensors differ in more than the number of samples stay apart.
+    """
+    waiting: list[Environment] = []
+    samples = 0
+    for environment in environments:
+        if waiting and not _fit(waiting[0], environment):
+            yield from _cut(waiting, size)
+            waiting, samples = [], 0
+        waiting.append(environment)
+        samples += _samples(environment)
+        if samples >= size:
+            yield from _cut(waiting, size)
+            waiting, samples = [], 0
+    if waiting:
+        yield from _cut(waiting, size)
+
+
+def _cut(environments: Sequence[Environment], size: int) -> Iterator[Environment]:
+    parts = max(1, round(sum(map(_samples, environments)) / size))
+    if (len(environments) == 1 and parts == 1) or not can_be_cut(environments[0]):
+        yield from environments
+        return
+    cut: list[Environment] = [{} for _ in range(parts)]
+    for node, value in environments[0].items():
+        if isinstance(value, Tensor):
+            whole = torch.cat([environment[node] for environment in environments])
+            for part, rows in zip(cut, whole.tensor_split(parts), strict=True):
+                # A part that holds the whole in memory would be counted with all of it.
+                part[node] = rows if parts == 1 else rows.clone()
+        else:
+            for part in cut:
+                part[node] = value
+    yield from cut
+
+
+def _fit(one: Environment, other: Environment) -> bool:
+    return can_be_cut(other) and all(_form(value) == _form(other[node]) for node, value in one.items())
+
+
+def _form(value: object) -> object:
+    """Return what two values have to have in common to be joined: all of a constant, of a tensor all but the rows."""
+    return (value.dtype, value.device, value.shape[1:]) if isinstance(value, Tensor) else value
+
+
+def _samples(environment: Environment) -> int:
+    return next((len(value) for value in environment.values() if isinstance(value, Tensor) and value.ndim), 0)

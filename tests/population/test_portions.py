@@ -1,0 +1,64 @@
+"""Tests of ``bnfold.population.portions``: every sample once, in order, some so many at a time."""
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from bnfold.population.portions import portions
+from bnfold.population.program import Environment
+
+GRAPH = fx.Graph()
+VALUES, MASK, MODE = (GRAPH.placeholder(name) for name in ("values", "mask", "mode"))
+
+
+def batches(*sizes: int) -> list[Environment]:
+    """Return batches of two tensors and a constant, whose samples are numbered."""
+    numbers = torch.arange(sum(sizes), dtype=torch.float64)
+    return [
+        {VALUES: part.view(-1, 1).clone(), MASK: part.view(-1, 1, 1) > 3, MODE: "a"} for part in numbers.split(sizes)
+    ]
+
+
+def samples(environments: list[Environment]) -> list[Tensor]:
+    """Return the numbers of the samples of every portion."""
+    return [environment[VALUES].flatten() for environment in environments]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((1,) * 7, [3, 3, 1]),
+        ((2, 2, 2, 2, 1), [4, 4, 1]),
+        ((3, 3), [3, 3]),
+        ((10,), [3, 3, 4]),
+        ((2, 9), [3, 3, 3, 2]),
+    ],
+)
+def test_batches_are_joined_and_cut(sizes: tuple[int, ...], expected: list[int]) -> None:
+    """Around three at a time, whatever came; the other values stay beside their samples."""
+    made = list(portions(batches(*sizes), 3))
+    assert sorted(map(len, samples(made))) == sorted(expected)
+    assert torch.equal(torch.cat(samples(made)), torch.arange(float(sum(sizes)), dtype=torch.float64))
+    for environment in made:
+        assert torch.equal(environment[MASK].flatten(), environment[VALUES].flatten() > 3)
+        assert environment[MODE] == "a"
+        # A part does not hold the whole in memory.
+        assert environment[VALUES].untyped_storage().nbytes() == environment[VALUES].nbytes
+
+
+@pytest.mark.parametrize("change", ["extent", "type", "constant", "rows"])
+def test_batches_that_do_not_fit_stay_apart(change: str) -> None:
+    """Another length of sequence, another type, another constant, as many rows in one tensor as not in the other."""
+    first, second, third = batches(2, 2, 2)
+    match change:
+        case "extent":
+            second[VALUES] = second[VALUES].expand(2, 5)
+        case "type":
+            second[VALUES] = second[VALUES].float()
+        case "constant":
+            second[MODE] = "b"
+        case _:
+            second[MASK] = second[MASK][:1]
+    made = list(portions([first, second, third], 16))
+    assert len(made) == 3
+    assert made[1] is second
