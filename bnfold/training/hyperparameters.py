@@ -62,7 +62,7 @@ class Hyperparameters:
 
     Attributes:
         epochs: passes over the training data; `DEFAULT_EPOCHS` if neither this nor ``steps`` is given.
-        steps: updates, in place of ``epochs``.
+        steps: updates, in place of ``epochs``; 0 to keep the weights that a training starts from.
         batch_size: samples an update, over all processes. Every minibatch is full: what is left of an epoch is left
             out, and meets its turn in another order.
         accumulate: parts that a minibatch goes through the network in, one after the other, to save memory; Batch
@@ -134,7 +134,7 @@ class Hyperparameters:
             self._set("epochs", DEFAULT_EPOCHS)
         for name in ("epochs", "steps", "evaluate_every", "patience"):
             if getattr(self, name) is not None:
-                self._check_integer(name, at_least=1)
+                self._check_integer(name, at_least=0 if name == "steps" else 1)
         self._check_integer("batch_size", at_least=1)
         self._check_integer("accumulate", at_least=1)
         if self.accumulate > self.batch_size:

@@ -101,6 +101,7 @@ def train(
     force: bool = False,
     checkpoint_every: int | None = None,
     tensorboard: bool = False,
+    weights: Path | None = None,
     progress: Progress = silent,
     listener: Listener | None = None,
 ) -> TrainResult:
@@ -126,6 +127,8 @@ def train(
         force: give up the run that is there and begin anew.
         checkpoint_every: steps between further checkpoints; without influence on the result.
         tensorboard: write event files too; without influence on the result.
+        weights: what to start from in place of random ones (`bnfold.training.weights`); with ``steps`` 0 they are
+            measured and kept as they are.
         progress: told of every step, in the first process.
         listener: told of every measurement, in the first process.
 
@@ -143,7 +146,7 @@ def train(
         goes_on = resume and run_folder.holds_run(folder)
         plan = _make_plan(source, data_spec, hyperparameters, folder, checkpoint_every, replicas)
         with random_state.isolated(hyperparameters.seed), deterministic(wanted=hyperparameters.deterministic):
-            session = _make_session(source, plan, replicas)
+            session = _make_session(source, plan, replicas, weights)
             record = make_record(
                 source,
                 data_spec,
@@ -151,6 +154,7 @@ def train(
                 {Split.TRAIN: plan.train_set, Split.TEST: plan.test_set},
                 plan.total,
                 functions=plan.functions(),
+                weights=weights,
                 processes=replicas.size,
                 device=replicas.device,
             )
@@ -199,9 +203,9 @@ def _make_plan(
     return _Plan(settings, loss, metrics, monitor, train_set, test_set, folder, checkpoint_every, per_epoch, total)
 
 
-def _make_session(source: ModelSource, plan: _Plan, replicas: Replicas) -> Session:
+def _make_session(source: ModelSource, plan: _Plan, replicas: Replicas, weights: Path | None) -> Session:
     """Build the network and check it against all the data, so that what can go wrong does so now."""
-    session = make_session(source, plan.settings, plan.loss, replicas)
+    session = make_session(source, plan.settings, plan.loss, replicas, weights)
     for dataset in (plan.train_set, plan.test_set):
         require_fit(session.model, dataset, plan.loss, plan.metrics.values())
     (first, *_) = next(shares_between(plan.train_set, plan.settings, replicas, start=0, stop=1))
@@ -220,27 +224,43 @@ def _take_steps(session: Session, plan: _Plan, progress: Progress, listener: Lis
     shares = shares_between(plan.train_set, settings, replicas, start=start, stop=plan.total)
     show = progress if replicas.is_first else silent
     with interruptions() as interrupted:
+        if plan.total == 0 and not session.history:
+            _settle(session, plan, 0.0, watch, scalars, listener)
         for share in show(shares, description="Training", total=plan.total - start):
             rate = learning_rate(settings, Position(session.step, plan.per_epoch, plan.total))
             _require_finite(session.update(share, rate), "loss", session, plan)
             watch.count(settings.batch_size)
-            measures = plan.wants_measurement(session.step)
-            if measures:
-                _measure(session, plan, rate, watch)
             stops = replicas.any(interrupted())
-            if measures or stops or plan.wants_checkpoint(session.step):
-                checkpoint.save(plan.folder / CHECKPOINT, session, seconds=watch.seconds)
-            if measures and replicas.is_first:
-                run_folder.keep_best(plan.folder, session, plan.monitor)
-                scalars.add(session.history[-1])
-                if listener is not None:
-                    listener(session.history[-1])
-            if measures and plan.monitor.gives_up(session.history):
+            if _settle(session, plan, rate, watch, scalars, listener, stops=stops):
                 return
             if stops and session.step < plan.total:
                 raise InterruptedTrainingError(
                     f"{plan.folder}: step {session.step} of {plan.total} is saved; go on with --resume."
                 )
+
+
+def _settle(
+    session: Session,
+    plan: _Plan,
+    rate: float,
+    watch: Stopwatch,
+    scalars: Board,
+    listener: Listener | None,
+    *,
+    stops: bool = False,
+) -> bool:
+    """Measure, save and tell what the step asks for; return whether patience is at its end."""
+    measures = plan.wants_measurement(session.step)
+    if measures:
+        _measure(session, plan, rate, watch)
+    if measures or stops or plan.wants_checkpoint(session.step):
+        checkpoint.save(plan.folder / CHECKPOINT, session, seconds=watch.seconds)
+    if measures and session.replicas.is_first:
+        run_folder.keep_best(plan.folder, session, plan.monitor)
+        scalars.add(session.history[-1])
+        if listener is not None:
+            listener(session.history[-1])
+    return measures and plan.monitor.gives_up(session.history)
 
 
 def _measure(session: Session, plan: _Plan, rate: float, watch: Stopwatch) -> None:

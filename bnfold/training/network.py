@@ -1,6 +1,7 @@
 """From a model's source to a session that is ready for its first update."""
 
 import inspect
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -16,6 +17,7 @@ from bnfold.training.models import ModelSource
 from bnfold.training.precision import make_scaler, require_supported
 from bnfold.training.replicas import Replicas, local_rank_of_this_process, processes
 from bnfold.training.session import Session
+from bnfold.training.weights import load_weights
 
 # Buffers are statistics over all processes and so are equal already; torch has renamed the option.
 _SYNC_BUFFERS: Final = next(
@@ -25,16 +27,21 @@ _SYNC_BUFFERS: Final = next(
 )
 
 
-def make_session(source: ModelSource, settings: Hyperparameters, loss: Loss, replicas: Replicas) -> Session:
-    """Return a session at step 0; its weights come from torch's random state.
+def make_session(
+    source: ModelSource, settings: Hyperparameters, loss: Loss, replicas: Replicas, weights: Path | None = None
+) -> Session:
+    """Return a session at step 0; its weights come from a file or else from torch's random state.
 
     Raises:
-        InputError: the model cannot be built, has nothing to train, or a Batch Normalization that cannot be
-            synchronized.
+        InputError: the model cannot be built, does not fit ``weights``, has nothing to train, or a Batch Normalization
+            that cannot be synchronized.
     """
     device = replicas.device
     require_supported(settings.precision, device)
-    model = source.build().to(device).train()
+    model = source.build()
+    if weights is not None:
+        load_weights(model, weights)
+    model = model.to(device).train()
     if settings.channels_last:
         _lay_channels_last(model)
     if replicas.size > 1:

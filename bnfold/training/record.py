@@ -6,6 +6,7 @@
 - ``model``: ``spec``, ``kind``, ``factory``, ``args``, ``path``, ``sha256``;
 - ``data``: ``spec``, ``sha256`` of its file if it is code, ``samples`` and ``digest`` by split, ``channels``: mean and
   standard deviation of the training split for each channel of each input (N, C, …) of floats;
+- ``weights``: null, or ``path`` and ``sha256`` of those that the training began with;
 - ``inputs``: ``shape`` of one sample and ``dtype`` by name; ``hyperparameters``; ``functions``: SHA-256 of the files of
   losses and metrics that the user wrote; ``versions``, ``machine``, ``threads``, ``processes``, ``command`` and
   ``started``.
@@ -50,7 +51,8 @@ class Measurement:
         step: updates done.
         epoch: passes over the data done.
         learning_rate: of the last update.
-        train_loss: mean over the minibatches since the measurement before; nats for the cross-entropy.
+        train_loss: mean over the minibatches since the measurement before; nats for the cross-entropy; None before the
+            first update.
         test_loss: mean over the test split.
         test_accuracy: part of the test split, in [0, 1]; None where it is not among the metrics.
         seconds: of training and measuring so far, over all processes that took part one after the other.
@@ -62,7 +64,7 @@ class Measurement:
     step: int
     epoch: float
     learning_rate: float
-    train_loss: float
+    train_loss: float | None
     test_loss: float
     test_accuracy: float | None
     seconds: float
@@ -84,6 +86,7 @@ def make_record(
     total_steps: int,
     *,
     functions: Mapping[str, str | None] | None = None,
+    weights: Path | None = None,
     processes: int = 1,
     device: torch.device | None = None,
 ) -> Record:
@@ -96,6 +99,7 @@ def make_record(
         splits: the data.
         total_steps: planned.
         functions: SHA-256 of the files of the user's losses and metrics, by what the user wrote.
+        weights: file of the initial weights.
         processes: that train together.
         device: that is trained on.
     """
@@ -115,6 +119,7 @@ def make_record(
         "inputs": {name: {"shape": list(x.shape[1:]), "dtype": str(x.dtype)} for name, x in inputs.items()},
         "hyperparameters": settings.to_dict(),
         "functions": dict(functions or {}),
+        "weights": None if weights is None else {"path": str(weights.resolve()), "sha256": sha256(weights)},
         "steps": total_steps,
         "metrics": None,
         "versions": _versions(),

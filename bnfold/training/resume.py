@@ -26,6 +26,7 @@ def require_same(folder: Path, old: Record, new: Record) -> None:
         *_data(old["data"], new["data"]),
         *_settings(folder, old, new),
         *_functions(old.get("functions", {}), new["functions"]),
+        *_weights(old.get("weights"), new["weights"]),
     ]
     if differences:
         found = "; ".join(differences)
@@ -48,6 +49,14 @@ def _functions(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for spec, content in new.items():
         if spec in old and old[spec] != content:
             yield _changed("function", spec, spec)
+
+
+def _weights(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[str]:
+    before, now = (None if weights is None else weights["sha256"] for weights in (old, new))
+    if before != now:
+        words = ["random" if weights is None else weights["path"] for weights in (new, old)]
+        same = words[0] == words[1]
+        yield f"the content of {words[0]} has changed" if same else f"initial weights are {words[0]}, were {words[1]}"
 
 
 def _changed(what: str, old: str, new: str) -> str:

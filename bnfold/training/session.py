@@ -75,9 +75,9 @@ class Session:
         self.loss_count += 1
         return value
 
-    def take_mean_loss(self) -> float:
-        """Return the mean loss since it was taken last, and start anew."""
-        mean = self.loss_sum / self.loss_count
+    def take_mean_loss(self) -> float | None:
+        """Return the mean loss since it was taken last, None without an update, and start anew."""
+        mean = self.loss_sum / self.loss_count if self.loss_count else None
         self.loss_sum, self.loss_count = 0.0, 0
         return mean
 

@@ -20,9 +20,9 @@ class Stopwatch:
         self._samples += samples
 
     def lap(self) -> float | None:
-        """Return samples a second since the lap began; None if no time has passed."""
+        """Return samples a second since the lap began; None if there were none, or no time has passed."""
         passed = time.monotonic() - self._lap_started
-        return self._samples / passed if passed > 0 else None
+        return self._samples / passed if passed > 0 and self._samples else None
 
     def start_lap(self) -> None:
         """Begin a new lap."""

@@ -38,7 +38,7 @@ def test_settings_survive_json() -> None:
     [
         ({"epochs": 3, "steps": 4}, r"epochs \(3\) and steps \(4\): give one of them"),
         ({"epochs": 0}, "epochs: expected an integer of at least 1, found 0"),
-        ({"steps": -1}, "steps: expected an integer of at least 1, found -1"),
+        ({"steps": -1}, "steps: expected an integer of at least 0, found -1"),
         ({"epochs": 1.5}, r"epochs: expected an integer of at least 1, found 1\.5"),
         ({"epochs": True}, "epochs: expected an integer of at least 1, found True"),
         ({"batch_size": 0}, "batch-size: expected an integer of at least 1, found 0"),

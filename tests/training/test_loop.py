@@ -38,7 +38,10 @@ def test_training_learns(tiny: TinyTraining, tmp_path: Path) -> None:
     result = tiny.train(tmp_path / "run", settings={"epochs": 6, "batch_size": 50})
     assert result.final.test_accuracy is not None
     assert result.final.test_accuracy > 0.6
-    assert result.final.train_loss < result.history[0].train_loss
+    first, last = result.history[0].train_loss, result.final.train_loss
+    assert first is not None
+    assert last is not None
+    assert last < first
 
 
 def test_equal_seeds_give_equal_bits_and_others_do_not(tiny: TinyTraining, whole: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ EXAMPLES = (
     "bnfold train digits-cnn -o runs/digits --resume",
     "bnfold train residual -o runs/best --augment crop:1 --precision bf16 --patience 3 --keep best",
     "bnfold train net.py:build --data net.py:data -o runs/net --loss net.py:loss --metric net.py:score",
+    "bnfold train net.py:build --data npz:cats.npz -o runs/mine --weights cats.pt --steps 0",
 )
 
 _SETTINGS = "Settings of the training (default: the model's own recipe)"
@@ -37,6 +38,15 @@ def run(
         list[str] | None,
         option("--model-arg", metavar="KEY=JSON", help="Argument for the model's factory; can be given again."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        option(
+            "--weights",
+            metavar="FILE",
+            help="Start from these weights: a .safetensors file or one of torch.save; with --steps 0 take them as they "
+            "are, for the commands behind this one.",
+        ),
+    ] = None,
     resume: Annotated[bool, option("--resume", help="Go on where an interrupted training stopped.")] = False,
     force: Force = False,
     checkpoint_every: Annotated[
@@ -50,7 +60,7 @@ def run(
         int | None, option("--epochs", metavar="N", minimum=1, panel=_SETTINGS, help="Passes over the training data.")
     ] = None,
     steps: Annotated[
-        int | None, option("--steps", metavar="N", minimum=1, panel=_SETTINGS, help="Updates, in place of --epochs.")
+        int | None, option("--steps", metavar="N", minimum=0, panel=_SETTINGS, help="Updates, in place of --epochs.")
     ] = None,
     seed: Annotated[
         int | None,
@@ -255,6 +265,7 @@ def run(
             force=force,
             checkpoint_every=checkpoint_every,
             tensorboard=tensorboard,
+            weights=weights,
             progress=out.progress,
             listener=lambda measurement: out.note(rendering.measured(measurement)),
         ),

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 def measured(measurement: "Measurement") -> str:
     """Return the line that a measurement is told in while the training goes on."""
     speed = measurement.samples_per_second
+    loss = "" if measurement.train_loss is None else f" loss {measurement.train_loss:.4f}"
     rate = "" if speed is None else f" {speed:.0f} samples/s"
     return (
-        f"epoch {measurement.epoch:<5.3g} step {measurement.step:<6d} loss {measurement.train_loss:.4f} "
+        f"epoch {measurement.epoch:<5.3g} step {measurement.step:<6d}{loss} "
         f"test {measurement.test_loss:.4f}{_metrics(measurement)}{rate} {measurement.seconds:.1f} s"
     )
 
@@ -29,7 +30,7 @@ def trained(result: "Trained") -> Iterator[Table | str]:
     rows = [
         ("epochs", f"{final.epoch:.4g}"),
         ("steps", str(final.step)),
-        ("training loss", f"{final.train_loss:.4f}"),
+        *(() if final.train_loss is None else [("training loss", f"{final.train_loss:.4f}")]),
         ("test loss", f"{final.test_loss:.4f}"),
         *((f"test {name}", metric(name, value)) for name, value in final.metrics.items()),
         *((f"… {name} with population statistics", metric(name, value)) for name, value in _population(final)),

@@ -51,6 +51,7 @@ def train(
     force: bool = False,
     checkpoint_every: int | None = None,
     tensorboard: bool = False,
+    weights: Path | None = None,
     progress: Progress = silent,
     listener: "Callable[[Measurement], None] | None" = None,
 ) -> Trained:
@@ -66,6 +67,7 @@ def train(
         force: give up the run that is there.
         checkpoint_every: steps between further checkpoints.
         tensorboard: write event files too.
+        weights: what to start from in place of random ones.
         progress: told of every step.
         listener: told of every measurement.
 
@@ -94,6 +96,7 @@ def train(
         force=force,
         checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
+        weights=weights,
         progress=progress,
         listener=listener,
     )
