@@ -67,7 +67,8 @@ def _apply_pointwise(editor: "_FoldEditor", pointwise: Pointwise, solution: Solu
     if not solution.is_identity(pointwise.sources, pointwise.targets):
         parameters = pointwise.parameters(solution.affine(pointwise))
         for slot, values in zip(pointwise.parameter_slots, parameters, strict=True):
-            editor.rewrite(pointwise.node, slot, values, pointwise.dtype)
+            if values.any() or operand(pointwise.node, slot) is not None:
+                editor.rewrite(pointwise.node, slot, values, pointwise.dtype)
 
 
 def _apply_threshold(editor: "_FoldEditor", threshold: Threshold, solution: Solution) -> None:

@@ -93,6 +93,7 @@ class Carrier(StrEnum):
     ADDEND = "x + b"
     SUBTRAHEND = "x − (−b)"
     MINUEND = "b − x"
+    STANDARDIZATION = "standardized x · a + b"
 
     @property
     def has_scale(self) -> bool:
@@ -141,6 +142,11 @@ class Pointwise:
         """The inputs that `parameters` are for."""
         return (1 - self.slot,)
 
+    @property
+    def vectors_along(self) -> int | None:
+        """The axis that parameters which are vectors lie along; None where they are aligned with y as operands are."""
+        return None
+
     def parameters(self, affine: Affine) -> tuple[Array, ...]:
         """Return the constants with which the node would compute ``affine``, in the order of its inputs."""
         match self.carrier:
@@ -171,7 +177,40 @@ class Normalization(Pointwise):
         """The inputs of γ and β."""
         return (1, 2)
 
+    @property
+    def vectors_along(self) -> int | None:
+        """The channel axis."""
+        return 1
+
     def parameters(self, affine: Affine) -> tuple[Array, ...]:
         """Return γ' = a'·√(Var + ε) and β' = b' + a'·E: the statistics stay what they are."""
         scale, offset = affine.scale.ravel(), affine.offset.ravel()
         return scale * self.deviation, offset + scale * self.mean
+
+
+@dataclass(frozen=True, eq=False)
+class Standardization(Pointwise):
+    """y = a·z + b, where the operator itself makes z of x by the statistics of each sample; it is not removable.
+
+    Attributes:
+        axis: of y, along which a and b vary.
+        shifts: whether the operator has a b at all.
+    """
+
+    axis: int = field(kw_only=True)
+    shifts: bool = field(kw_only=True)
+
+    @property
+    def parameter_slots(self) -> tuple[int, ...]:
+        """The inputs of a and, where there is one, b."""
+        return (1, 2) if self.shifts else (1,)
+
+    @property
+    def vectors_along(self) -> int | None:
+        """The axis of the channels."""
+        return self.axis
+
+    def parameters(self, affine: Affine) -> tuple[Array, ...]:
+        """Return a and, where there is one, b, as vectors."""
+        both = affine.scale.ravel(), affine.offset.ravel()
+        return both if self.shifts else both[:1]

@@ -93,8 +93,8 @@ def _strained_by_pointwise(pointwise: Pointwise, solution: Solution) -> Ids:
         return np.empty(0, dtype=np.int64)
     before, after = (pointwise.parameters(affine) for affine in (pointwise.affine, solution.affine(pointwise)))
     bad = [misfits(old, new, pointwise.dtype, ()) for old, new in zip(before, after, strict=True)]
-    if isinstance(pointwise, Normalization):  # its parameters are vectors, its labels lie along the channel axis
-        bad = [along(mask, 1, pointwise.sources.ndim) for mask in bad]
+    if pointwise.vectors_along is not None:
+        bad = [along(mask, pointwise.vectors_along, pointwise.sources.ndim) for mask in bad]
     sources, targets, misfit = np.broadcast_arrays(pointwise.sources, pointwise.targets, np.logical_or.reduce(bad))
     return np.concatenate([sources[misfit], targets[misfit]])
 

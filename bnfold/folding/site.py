@@ -86,6 +86,13 @@ class Site:
         """Return the type of a constant input."""
         return ir.DataType.from_numpy(self.weight(slot).dtype)
 
+    def element_type(self, value: ir.Value) -> ir.DataType:
+        """Return the type of a value, or raise `Opaque`."""
+        inferred = self.network.facts.values.get(value.name or "")
+        if inferred is None or inferred.dtype is None:
+            raise Opaque(Reason.UNKNOWN_SHAPE, f"the type of {value.name} is not known")
+        return inferred.dtype
+
     def dims(self, slot: int) -> Dims:
         """Return an input's dims.
 
@@ -227,10 +234,7 @@ class Site:
 
     def threshold(self, label: Ids) -> None:
         """Record the node as a rectifier that can carry shifts."""
-        dtype = self.network.facts.values[self.node.outputs[0].name or ""].dtype
-        if dtype is None:
-            raise Opaque(Reason.UNKNOWN_SHAPE, f"the type of {self.node.outputs[0].name} is not known")
-        self.network.thresholds.append(Threshold(self.node, dtype, label))
+        self.network.thresholds.append(Threshold(self.node, self.element_type(self.node.outputs[0]), label))
 
     def pointwise(self, pointwise: Pointwise) -> None:
         """Record the node as a per-channel affine map."""

@@ -18,6 +18,7 @@ FOLDABLE = frozenset(
         "Gather",
         "Identity",
         "Mul",
+        "Range",
         "Reciprocal",
         "Reshape",
         "Shape",

@@ -1,8 +1,14 @@
 """Static shapes of every value, without touching the model that they describe."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx import helper
 
+from bnfold.graph.constants import Constants
 from bnfold.graph.protobuf import skeleton
 
 Dims = tuple[int | str | None, ...]
@@ -26,6 +32,8 @@ def infer_values(model: ir.Model) -> dict[str, ir.Value]:
     nothing: it is a comment to a runtime, and may be stale.
     """
     inferred = _inferred(model)
+    if constants := _unknown_constants(model, inferred):
+        inferred = _inferred(model, constants)
     described: dict[str, ir.Value] = {}
     results = [output for node in model.graph for output in node.outputs]
     for value in (*model.graph.inputs, *model.graph.initializers.values(), *results):
@@ -37,11 +45,26 @@ def infer_values(model: ir.Model) -> dict[str, ir.Value]:
     return described
 
 
-def _inferred(model: ir.Model) -> dict[str, ir.Value]:
-    """Return what onnx infers from the inputs and the initializers alone."""
+def _unknown_constants(model: ir.Model, inferred: Mapping[str, ir.Value]) -> dict[str, np.ndarray]:
+    """Return the constants whose shapes inference does not find, such as those of an Unsqueeze with computed axes."""
+    constants = Constants(model)
+    unknown: dict[str, np.ndarray] = {}
+    for output in (output for node in model.graph for output in node.outputs if output.name):
+        found = inferred.get(output.name or "")
+        if (found is None or found.shape is None) and (array := constants.get(output)) is not None:
+            unknown[output.name or ""] = array
+    return unknown
+
+
+def _inferred(model: ir.Model, constants: Mapping[str, np.ndarray] = MappingProxyType({})) -> dict[str, ir.Value]:
+    """Return what onnx infers from the inputs, the initializers and some constants alone."""
     proto = skeleton(model)
     proto.ir_version = max(proto.ir_version, 4)  # before, it looks at no initializer that is not an input as well
     _forget_results(proto.graph)
+    proto.graph.value_info.extend(
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in constants.items()
+    )
     try:
         graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
     except Exception:  # a graph that does not hold together: of its results nothing is known

@@ -45,6 +45,10 @@ class Builder:
         self.inputs.append(self._declared(name, dims, dtype))
         return name
 
+    def declare(self, name: str, *dims: Dim) -> None:
+        """Declare the type and extents of a value inside the graph."""
+        self.value_infos.append(self._declared(name, dims))
+
     def _declared(
         self, name: str, dims: Sequence[Dim] | None, dtype: npt.DTypeLike | None = None
     ) -> onnx.ValueInfoProto:

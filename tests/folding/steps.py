@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from onnx import helper
 
 from tests.folding.strategies import Live, Program, Step
 
@@ -123,6 +124,47 @@ def sum_(p: Program, x: Live) -> None:
     p.add(x.dims, "Sum", x.name, *(other.name for other in others))
 
 
+def extremum(op_type: str) -> Step:
+    """Return the step of Max or Min: of a value with another one, with a constant, or alone."""
+
+    def step(p: Program, x: Live) -> None:
+        other = p.value(lambda value: _broadcasts(value.dims, x.dims))
+        if other is None or p.flag():
+            _constant_operand(p, x, op_type)
+        else:
+            p.add(x.dims, op_type, x.name, *([other.name] if p.flag() else []))
+
+    return step
+
+
+def where(p: Program, x: Live) -> None:
+    """Where with a constant condition, of a value with another one, with 0 or with another number."""
+    shape = [1 if axis < p.fixed or p.flag() else extent for axis, extent in enumerate(x.dims)]
+    condition = p.builder.stored(p.builder.generator.random(shape) < 0.5, dtype=np.bool_)
+    other = p.value(lambda value: _broadcasts(value.dims, x.dims))
+    use = other is not None and p.flag()
+    branches = [x.name, other.name if other is not None and use else p.builder.stored(p.choice([0.0, 0.0, 1.0]))]
+    p.add(x.dims, "Where", condition, *(branches if p.flag() else reversed(branches)))
+
+
+# Standardization
+
+
+def instance_norm(p: Program, x: Live) -> None:
+    """InstanceNormalization over more than one position, or it would be constant."""
+    if x.rank >= 3 and math.prod(x.dims[2:]) > 1:
+        p.add(x.dims, "InstanceNormalization", x.name, p.weight(x.dims[1]), p.weight(x.dims[1]), epsilon=0.25)
+
+
+def layer_norm(p: Program, x: Live) -> None:
+    """LayerNormalization over the last axis, or over the last two; with a bias or without."""
+    count = p.number(1, 2)
+    if x.rank > count + p.fixed:
+        shape = x.dims[-count:]
+        inputs = [x.name, p.weight(*shape), *([p.weight(*shape)] if p.flag() else [])]
+        p.add(x.dims, "LayerNormalization", *inputs, axis=-count, epsilon=0.25)
+
+
 def _arithmetic(p: Program, x: Live, op_type: str) -> None:
     other = p.value(lambda value: _broadcasts(value.dims, x.dims))
     if other is None or p.flag():
@@ -191,6 +233,11 @@ def clip(p: Program, x: Live) -> None:
     p.add(x.dims, "Clip", x.name, *bounds)
 
 
+def cast(p: Program, x: Live) -> None:
+    """Cast to the type that it has."""
+    p.add(x.dims, "Cast", x.name, to=helper.np_dtype_to_tensor_dtype(p.builder.dtype))
+
+
 def dropout(p: Program, x: Live) -> None:
     """Dropout at inference."""
     p.add(x.dims, "Dropout", x.name)
@@ -244,6 +291,27 @@ def reduce(op_type: str) -> Step:
             p.add(dims, op_type, x.name, axes=written, keepdims=keep)
 
     return step
+
+
+# Sampling
+
+
+def roi_align(p: Program, x: Live) -> None:
+    """RoiAlign of two regions that may leave the map, by averages or maxima."""
+    if x.rank == 4 and p.fixed == 0:
+        regions = p.builder.stored(p.builder.generator.uniform(-1.0, 4.0, (2, 4)))
+        images = p.integers(*(p.number(0, x.dims[0] - 1) for _ in range(2)))
+        mode = p.choice(["avg", "max"])
+        sizes = {"output_height": 2, "output_width": 1, "sampling_ratio": 1}
+        p.add([2, x.dims[1], 2, 1], "RoiAlign", x.name, regions, images, mode=mode, **sizes)
+
+
+def grid_sample(p: Program, x: Live) -> None:
+    """GridSample at positions inside and outside of the map."""
+    if x.rank == 4 and p.fixed == 0:
+        grid = p.builder.stored(p.builder.generator.uniform(-1.5, 1.5, (x.dims[0], 2, 3, 2)))
+        attributes = {"mode": p.choice(["bilinear", "nearest"]), "padding_mode": p.choice(["zeros", "border"])}
+        p.add([*x.dims[:2], 2, 3], "GridSample", x.name, grid, **attributes)
 
 
 # Structure
@@ -436,6 +504,13 @@ STEPS: MappingProxyType[str, Step] = MappingProxyType(
         "Mul": multiply,
         "Div": divide,
         "Sum": sum_,
+        "Neg": unary("Neg"),
+        "Max": extremum("Max"),
+        "Min": extremum("Min"),
+        "Where": where,
+        "InstanceNormalization": instance_norm,
+        "LayerNormalization": layer_norm,
+        "Abs": unary("Abs"),
         "Relu": unary("Relu"),
         "LeakyRelu": unary("LeakyRelu", alpha=0.25),
         "PRelu": prelu,
@@ -444,11 +519,17 @@ STEPS: MappingProxyType[str, Step] = MappingProxyType(
         "GlobalMaxPool": global_pool("GlobalMaxPool"),
         "AveragePool": pool("AveragePool"),
         "GlobalAveragePool": global_pool("GlobalAveragePool"),
+        "LpPool": pool("LpPool"),
+        "ReduceL1": reduce("ReduceL1"),
+        "ReduceL2": reduce("ReduceL2"),
         "ReduceMean": reduce("ReduceMean"),
         "ReduceMax": reduce("ReduceMax"),
         "ReduceMin": reduce("ReduceMin"),
         "ReduceSum": reduce("ReduceSum"),
+        "RoiAlign": roi_align,
+        "GridSample": grid_sample,
         "Identity": unary("Identity"),
+        "Cast": cast,
         "Dropout": dropout,
         "Reshape": reshape,
         "Flatten": flatten,
@@ -472,8 +553,7 @@ STEPS: MappingProxyType[str, Step] = MappingProxyType(
 STRANGERS: MappingProxyType[str, Step] = MappingProxyType(
     {
         "Sigmoid": unary("Sigmoid"),
-        "Abs": unary("Abs"),
-        "Neg": unary("Neg"),
+        "Sin": unary("Sin"),
         "Softmax": unary("Softmax"),
     }
 )

@@ -109,6 +109,7 @@ CHAINS = {
     "Mul": (lambda b: b("Mul", b.stored([1.0, 2.0]), b.stored(0.5)), [0.5, 1.0]),
     "Div": (lambda b: b("Div", b.stored([1.0, 2.0]), b.stored(0.5)), [2.0, 4.0]),
     "Sqrt": (lambda b: b("Sqrt", b.stored([4.0, 9.0])), [2.0, 3.0]),
+    "Range": (lambda b: b("Range", *map(b.stored, (1.0, 3.0, 1.0))), [1.0, 2.0]),
     "Reciprocal": (lambda b: b("Reciprocal", b.stored([4.0, 0.5])), [0.25, 2.0]),
     "Cast": (lambda b: b("Cast", b.integers(1, 2), to=11), [1.0, 2.0]),
     "Identity": (lambda b: b("Identity", b("Identity", b.stored([1.0, 2.0]))), [1.0, 2.0]),

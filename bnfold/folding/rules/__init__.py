@@ -8,7 +8,7 @@ inputs and outputs at s = 1, σ = 0, which is always right.
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bnfold.folding.rules import activation, linear, pointwise, pooling, structure
+from bnfold.folding.rules import activation, linear, pointwise, pooling, sampling, standardization, structure
 from bnfold.folding.site import Site
 
 Rule = Callable[[Site], None]
@@ -25,21 +25,36 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Mul": pointwise.multiply,
         "Div": pointwise.divide,
         "Sum": pointwise.sum_,
+        "Neg": pointwise.negate,
+        "Max": pointwise.extremum,
+        "Min": pointwise.extremum,
+        "Where": pointwise.where,
+        "InstanceNormalization": standardization.instance_normalization,
+        "GroupNormalization": standardization.group_normalization,
+        "LayerNormalization": standardization.layer_normalization,
+        "RMSNormalization": standardization.rms_normalization,
         "Relu": activation.relu,
         "LeakyRelu": activation.homogeneous,
         "PRelu": activation.homogeneous,
+        "Abs": activation.homogeneous,
         "Clip": activation.clip,
         "MaxPool": pooling.max_pool,
         "GlobalMaxPool": pooling.max_pool,
         "AveragePool": pooling.average_pool,
         "GlobalAveragePool": pooling.global_average_pool,
+        "LpPool": pooling.lp_pool,
         "ReduceMean": pooling.reduce_mean,
         "ReduceMax": pooling.reduce_extremum,
         "ReduceMin": pooling.reduce_extremum,
         "ReduceSum": pooling.reduce_sum,
+        "ReduceL1": pooling.reduce_norm,
+        "ReduceL2": pooling.reduce_norm,
+        "RoiAlign": sampling.roi_align,
+        "GridSample": sampling.grid_sample,
         "Shape": structure.extents,
         "Size": structure.extents,
         "Identity": structure.identity,
+        "Cast": structure.cast,
         "Dropout": structure.dropout,
         "Reshape": structure.reshape,
         "Flatten": structure.reshape,

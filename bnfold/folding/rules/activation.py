@@ -20,7 +20,7 @@ def relu(site: Site) -> None:
 
 
 def homogeneous(site: Site) -> None:
-    """LeakyRelu, PRelu: s_y = s_x > 0, σ = 0."""
+    """LeakyRelu, PRelu, Abs: s_y = s_x > 0, σ = 0."""
     label = site.label(0)
     site.positive(label)
     site.unshifted(label)

@@ -115,6 +115,42 @@ def sum_(site: Site) -> None:
     _linear_combination(site, (1.0,) * len(site.node.inputs))
 
 
+def negate(site: Site) -> None:
+    """Neg: s_y = s_x, σ_y = −σ_x."""
+    _linear_combination(site, (-1.0,))
+
+
+def extremum(site: Site) -> None:
+    """Max, Min of activations: one gauge for all, s > 0; what is constant keeps all as they are."""
+    if any(site.constant(slot) is not None for slot in range(len(site.node.inputs))):
+        raise Opaque(Reason.UNSUPPORTED, "it compares with a constant")
+    site.positive(_selected(site, range(len(site.node.inputs))))
+
+
+def where(site: Site) -> None:
+    """Where: one gauge for both branches; σ = 0 where one of them is the constant 0."""
+    zeros = [slot for slot in (1, 2) if (array := site.constant(slot)) is not None and not array.any()]
+    label = _selected(site, [slot for slot in (1, 2) if slot not in zeros])
+    if zeros:
+        site.unshifted(label)
+
+
+def _selected(site: Site, slots: Sequence[int]) -> Ids:
+    """Give the result, which takes each of its elements from one of these operands, the gauge that they have in common.
+
+    Where a gauge varies along an axis that the condition or another operand enlarges, broadcasting does to it what it
+    does to the data.
+    """
+    rank = len(site.output_dims())
+    operands = [labels.with_rank(site.label(slot), rank) for slot in slots]
+    label = operands[0] if operands else labels.identity(rank)
+    for other in operands[1:]:
+        site.same(label, other)
+        label = label if label.size >= other.size else other
+    site.emit(label)
+    return label
+
+
 def _constant_slot(site: Site) -> int | None:
     """Return the one input that is constant, None where both are activations."""
     constant = [slot for slot in (0, 1) if site.constant(slot) is not None]

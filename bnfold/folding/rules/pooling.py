@@ -32,6 +32,14 @@ def global_average_pool(site: Site) -> None:
     site.emit(_over_positions(site))
 
 
+def lp_pool(site: Site) -> None:
+    """LpPool: s_y = s_x > 0, σ = 0."""
+    label = _over_positions(site)
+    site.positive(label)
+    site.unshifted(label)
+    site.emit(label)
+
+
 def reduce_mean(site: Site) -> None:
     """ReduceMean: s_y = s_x, σ_y = σ_x; the gauge is made uniform along reduced axes."""
     _reduce(site)
@@ -45,6 +53,13 @@ def reduce_extremum(site: Site) -> None:
 def reduce_sum(site: Site) -> None:
     """ReduceSum: s_y = s_x, σ = 0, since a shift would be summed up."""
     site.unshifted(_reduce(site))
+
+
+def reduce_norm(site: Site) -> None:
+    """ReduceL1, ReduceL2: s_y = s_x > 0, σ = 0."""
+    label = _reduce(site)
+    site.positive(label)
+    site.unshifted(label)
 
 
 def _over_positions(site: Site) -> Ids:

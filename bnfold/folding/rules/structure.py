@@ -22,6 +22,14 @@ def identity(site: Site) -> None:
     site.emit(site.label(0))
 
 
+def cast(site: Site) -> None:
+    """Cast from one type of floating point to another: the same gauge."""
+    types = [site.element_type(value) for value in (site.value(0), site.node.outputs[0])]
+    if not all(dtype.is_floating_point() for dtype in types):
+        raise Opaque(Reason.UNSUPPORTED, f"it casts {types[0].name} to {types[1].name}")
+    site.emit(site.label(0))
+
+
 def dropout(site: Site) -> None:
     """Dropout at inference: the same gauge."""
     training = site.constant(2)
