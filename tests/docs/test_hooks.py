@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bnfold.folding import Objective, plan
-from bnfold.folding.rules import RULES, activation
+from bnfold.folding.rules import RULES, pooling
 from bnfold.population import Estimator
 from docs.hooks import api, diagrams, estimators, listing, operators, options, readme
 from tests.documents import blocks
@@ -87,15 +87,15 @@ def test_a_diagram_as_a_file_follows_the_system() -> None:
 
 
 def test_the_operator_that_the_page_adds_would_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the page's own line in the table, a scale passes Abs: the BN before and the Mul behind it both go."""
+    """With the page's own line in the table, a scale passes GlobalLpPool: the BN before and the Mul behind it both go."""
     entry, *_ = (block for block in blocks((DOCS / "adding-an-operator.md").read_text(), "python"))
     name, _, rule = entry.strip().rstrip(",").partition(": ")
-    assert (name, rule) == ('"Abs"', "activation.homogeneous")
-    assert "Abs" not in RULES, "choose another example for docs/adding-an-operator.md"
-    monkeypatch.setattr(plan, "RULES", MappingProxyType({**RULES, "Abs": activation.homogeneous}))
+    assert (name, rule) == ('"GlobalLpPool"', "pooling.lp_pool")
+    assert "GlobalLpPool" not in RULES, "choose another example for docs/adding-an-operator.md"
+    monkeypatch.setattr(plan, "RULES", MappingProxyType({**RULES, "GlobalLpPool": pooling.lp_pool}))
     b, zero = Builder(), np.zeros(4)
     x = b.batch_norm(
         b.input(2, 4, 4, 4), 4, gamma=np.full(4, 2.0), beta=zero, mean=zero, variance=np.full(4, 1.0 - EPSILON)
     )
-    model = b.model(b("Mul", b("Abs", x), b.stored(0.5)))
-    assert [node.op_type for node in fold_checked(model, objective=Objective.NO_BN).model.graph] == ["Abs"]
+    model = b.model(b("Mul", b("GlobalLpPool", x), b.stored(0.5)))
+    assert [node.op_type for node in fold_checked(model, objective=Objective.NO_BN).model.graph] == ["GlobalLpPool"]

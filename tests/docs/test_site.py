@@ -43,6 +43,10 @@ def parsed(line: str) -> str:
             with command.make_context(name, arguments, parent=typer.Context(COMMANDS)) as context:
                 assert context.params["debug"] is False
             return "bnfold"
+        case ["torchrun", *_]:
+            launcher, module, rest = line.partition(" -m bnfold_cli ")
+            assert module, f"no command of bnfold: {launcher}"
+            return parsed(f"bnfold {rest}")
         case ["make", target]:
             assert target in make_targets((ROOT / "Makefile").read_text()), f"no such target: {target}"
             return "make"
