@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bnfold.folding.affine import Array
-from bnfold.folding.journal import Ids, Journal
+from bnfold.folding.journal import Ids, Journal, distinct
 from bnfold.folding.scale_classes import ScaleClasses
 from bnfold.folding.shift_equations import ShiftEquations
 
@@ -80,7 +80,7 @@ class Gauges:
         Raises:
             Contradiction: the scale is known, or required elsewhere, to be negative.
         """
-        self._scales.require_positive(np.unique(ids), cause)
+        self._scales.require_positive(distinct(np.asarray(ids)), cause)
 
     def know_scale(self, ids: ArrayLike, cause: int) -> None:
         """State s_i = 1.
@@ -88,7 +88,7 @@ class Gauges:
         Raises:
             Contradiction: as `relate_scales`.
         """
-        self.relate_scales(np.unique(ids), IDENTITY, 1.0, cause)
+        self.relate_scales(distinct(np.asarray(ids)), IDENTITY, 1.0, cause)
 
     # Shifts
 
@@ -110,7 +110,7 @@ class Gauges:
         Raises:
             Contradiction: as `relate_shifts`.
         """
-        self._shifts.forbid(np.unique(ids), cause)
+        self._shifts.forbid(distinct(np.asarray(ids)), cause)
 
     def shifts(self, ids: Ids) -> Array:
         """Return σ_i with every variable that is still free at 0, in the shape of ``ids``."""

@@ -9,6 +9,17 @@ Ids = NDArray[np.int64]
 """Gauge variables, in the shape of what they label."""
 
 
+def is_ascending(ids: Ids) -> bool:
+    """Whether every number is larger than the one before it, as among variables that came fresh together."""
+    return bool((ids[1:] > ids[:-1]).all())
+
+
+def distinct(ids: Ids) -> Ids:
+    """Return each number once, in order, shape (count,)."""
+    ids = ids.ravel()
+    return ids if is_ascending(ids) else np.unique(ids)
+
+
 class Column:
     """One number a variable. Entries change through `put` alone, which remembers what was there."""
 

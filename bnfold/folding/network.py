@@ -38,14 +38,14 @@ class Facts:
         self.model = model
         self.constants = Constants(model)
         self.values = infer_values(model)
+        self._dims = {name: dims_of(found.shape) for name, found in self.values.items() if found.shape is not None}
         self.nodes: list[ir.Node] = list(model.graph)
         self.numbers = {node: number for number, node in enumerate(self.nodes)}
         self.opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
 
     def dims(self, value: ir.Value) -> Dims | None:
         """Return a value's dims, None where its rank is not known."""
-        inferred = self.values.get(value.name or "")
-        return None if inferred is None or inferred.shape is None else dims_of(inferred.shape)
+        return self._dims.get(value.name or "")
 
 
 class Network:

@@ -64,8 +64,8 @@ class ScaleClasses:
         """
         while i.size:
             (root_i, factor_i), (root_j, factor_j) = self.roots(i), self.roots(j)
-            apart = root_i != root_j
-            wrong = ~apart & ~np.isclose(factor_i, factor * factor_j, rtol=TOLERANCE, atol=0.0)
+            apart, expected = root_i != root_j, factor * factor_j
+            wrong = ~apart & (np.abs(factor_i - expected) > TOLERANCE * np.abs(expected))
             if wrong.any():
                 first = int(wrong.argmax())
                 causes = self._path_causes(int(i[first])) + self._path_causes(int(j[first]))
@@ -74,7 +74,7 @@ class ScaleClasses:
             if not i.size:
                 return
             root_i, root_j = root_i[apart], root_j[apart]
-            self._join(root_i, root_j, factor * factor_j[apart] / factor_i[apart], cause)
+            self._join(root_i, root_j, (expected / factor_i)[apart], cause)
 
     def require_positive(self, ids: Ids, cause: int) -> None:
         """State s > 0.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnfold.folding.contradiction import TOLERANCE, Contradiction, Obstacle
-from bnfold.folding.journal import Column, Ids, Journal
+from bnfold.folding.journal import Column, Ids, Journal, distinct
 
 Array = NDArray[np.float64]
 
@@ -124,7 +124,7 @@ class ShiftEquations:
         """
         sums = _zero_sums(terms, constant)
         while len(sums):
-            self._resolve(np.unique(sums.variable))
+            self._resolve(sums.variable)
             sums = self._substituted(sums)
             starts = sums.starts()
             empty = starts[1:] == starts[:-1]
@@ -149,7 +149,7 @@ class ShiftEquations:
 
     def values(self, ids: Ids) -> Array:
         """Return σ with every variable that is still free at 0, in the shape of ``ids``."""
-        self._resolve(np.unique(ids))
+        self._resolve(ids.ravel())
         return np.where(self._eliminated[ids], self._constant[ids], 0.0)
 
     def _substituted(self, sums: Sums) -> Sums:
@@ -182,7 +182,7 @@ class ShiftEquations:
         levels: list[Ids] = []
         while (stale := self._stale(ids)).size:
             levels.append(stale)
-            ids = np.unique(self._terms(stale)[1])
+            ids = self._terms(stale)[1]
         for level in reversed(levels):
             stale = self._stale(level)
             if stale.size:
@@ -192,12 +192,15 @@ class ShiftEquations:
         return Sums(self._constant[ids], self._magnitude[ids], self._causes[ids], *self._terms(ids))
 
     def _stale(self, ids: Ids) -> Ids:
-        """Return which of ``ids`` are solved for over variables that were eliminated since."""
+        """Return which of ``ids`` are solved for over variables that were eliminated since, each once."""
         ids = ids[self._eliminated[ids] & (self._length[ids] > 0)]
         if not ids.size:
             return ids
+        ids = distinct(ids)
         term, variable, _ = self._terms(ids)
-        return ids[np.unique(term[self._eliminated[variable]])]
+        stale = np.zeros(len(ids), dtype=np.bool_)
+        stale[term[self._eliminated[variable]]] = True
+        return ids[stale]
 
     def _terms(self, ids: Ids) -> tuple[Ids, Ids, Array]:
         """Return the terms of the solutions of ``ids``: the index into ids, the variable, the coefficient."""
@@ -295,6 +298,8 @@ class _CauseSets:
 
     def joined(self, first: Ids, second: Ids) -> Ids:
         """Return the unions, pair by pair."""
+        if first.size and (first == first[0]).all() and (second == second[0]).all():
+            return np.full(first.shape, self._union(int(first[0]), int(second[0])))
         base = len(self._sets)
         pairs, where = np.unique(first * base + second, return_inverse=True)
         return np.array([self._union(*divmod(pair, base)) for pair in pairs.tolist()], dtype=np.int64)[where]
@@ -303,11 +308,11 @@ class _CauseSets:
         """Return ``sets`` with each of ``more`` joined to the one of its row; rows ascend."""
         sets = sets.copy()
         while row.size:
-            rows, first = np.unique(row, return_index=True)
+            first = np.ones(len(row), dtype=np.bool_)
+            first[1:] = row[1:] > row[:-1]
+            rows = row[first]
             sets[rows] = self.joined(sets[rows], more[first])
-            rest = np.ones(len(row), dtype=np.bool_)
-            rest[first] = False
-            row, more = row[rest], more[rest]
+            row, more = row[~first], more[~first]
         return sets
 
     def _union(self, first: int, second: int) -> int:
