@@ -1,0 +1,122 @@
+"""As accurate as unfolded: the float32 error of what a runtime computes, against float64, before and after a fold.
+
+A fold rounds each weight once more; in return every normalization that goes takes along its own roundings of every
+element. Both are of 2⁻²⁴, so that a folded graph errs about as much as its original, rather less. `RATIO` is what is
+promised of it: no value is ever made so large that its digits are lost for good.
+
+The runtime's own optimizations are off: it would fold the original, too.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+
+from bnfold.data import Split, load_data
+from bnfold.folding import Objective, fold, precision
+from bnfold.graph.capture import capture
+from bnfold.training import resolve_model
+from bnfold.verify.oracle import Oracle, Value
+from bnfold.verify.runtime import open_session
+from tests.folding import test_coverage as coverage
+from tests.folding.builder import Builder
+from tests.folding.checker import random_inputs
+from tests.folding.test_light_models import BATCH_NORMS, randomized
+from tests.sample_models.test_families import FAMILIES, SYSTEMS
+
+RATIO = 1.5
+
+DRAWS = 4
+"""Times that a small network's weights are drawn. Each is rounded once, for all elements alike, and of a dozen weights
+the error is a matter of luck; that of several draws is not."""
+
+PRICED = [
+    coverage.dense_block,
+    coverage.relu_bn_padded_conv,
+    coverage.relu_bn_max_pool_padded_conv,
+    coverage.gelu_bn_padded_conv,
+]
+
+
+def error(model: ir.Model, inputs: Mapping[str, Value], expected: Mapping[str, Value]) -> float:
+    """Return the root mean square of how far a runtime in float32 is off, relative to the outputs' own."""
+    with open_session(ir.to_proto(model).SerializeToString(), optimized=False) as session:
+        found = session.run(inputs)
+    floats = [name for name, value in expected.items() if value.dtype == np.float64]
+    off = sum(np.square(found[name] - expected[name]).sum() for name in floats)
+    return math.sqrt(off / sum(np.square(expected[name]).sum() for name in floats))
+
+
+def errors(model: ir.Model, inputs: Mapping[str, Value]) -> dict[str, float]:
+    """Return the error of a model as it is, and folded for each objective."""
+    expected = Oracle(model).run(inputs)
+    found = {"unfolded": error(model, inputs, expected)}
+    for objective in Objective:
+        folded = model.clone()
+        fold(folded, objective)
+        found[objective] = error(folded, inputs, expected)
+    return found
+
+
+def check(*found: Mapping[str, float]) -> None:
+    """Compare over all draws."""
+    for objective in Objective:
+        before, after = (math.hypot(*(draw[how] for draw in found)) for how in ("unfolded", objective))
+        assert after <= RATIO * before, f"{objective}: off by {after:.3g}, unfolded by {before:.3g}"
+
+
+@pytest.mark.parametrize("network", [*coverage.FREE, *coverage.MERGING, *PRICED])
+def test_small_networks(network: coverage.Network) -> None:
+    """Every architecture of the tests of coverage."""
+    models: list[ir.Model] = []
+    for seed in range(DRAWS):
+        b = Builder(dtype=np.float32, seed=seed)
+        models.append(b.model(network(b)))
+    check(*(errors(model, random_inputs(model, seed=seed, batch=32)) for seed, model in enumerate(models)))
+
+
+def test_a_shift_that_would_drown_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where γ is tiny, a fold would add β/a to what a Conv reads besides: refused, for digits would be lost indeed."""
+    b = Builder(dtype=np.float32)
+    trunk = b.conv(b("Relu", b.conv(b.input("N", 3, 6, 6), 3, 8, 3, 3)), 8, 8, 1, 1)
+    normal = b.batch_norm(trunk, 8, gamma=np.where(np.arange(8) % 3 == 0, 1e-3, 1.0), beta=np.ones(8))
+    model = b.model(b("GlobalAveragePool", b("Concat", b("Relu", normal), b.conv(trunk, 8, 8, 1, 1), axis=1)))
+    inputs = random_inputs(model, batch=32)
+    check(errors(model, inputs))
+    monkeypatch.setattr(precision, "LARGEST_SHIFT", np.inf)
+    with pytest.raises(AssertionError, match="off by"):
+        check(errors(model, inputs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BATCH_NORMS)
+def test_classification_networks(name: str) -> None:
+    """ResNet-50, Inception, ShuffleNet and DenseNet-121 with random weights."""
+    model = randomized(name)
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        if value.dtype is ir.DataType.DOUBLE:
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+            if value.const_value is not None:
+                value.const_value = ir.tensor(value.const_value.numpy().astype(np.float32), name=value.name)
+    check(errors(model, random_inputs(model)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [*FAMILIES, *SYSTEMS], ids=lambda family: family.name)
+def test_sample_models(family: Any) -> None:
+    """Every family of networks, on real data, with the statistics of such data."""
+    torch.manual_seed(0)
+    source = resolve_model(family.name, family.args, Path(__file__).parents[2] / "sample_models")
+    assert source.recipe.data is not None
+    inputs = load_data(source.recipe.data, Split.TEST).take(32).inputs
+    network, examples = source.build(), tuple(map(torch.from_numpy, inputs.values()))
+    with torch.no_grad():
+        for _ in range(20):
+            network(*examples)
+    model = capture(network.eval(), examples, input_names=list(inputs))
+    check(errors(model, inputs))
