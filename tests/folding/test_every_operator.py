@@ -116,6 +116,11 @@ MIXERS: MappingProxyType[str, Middle] = MappingProxyType(
 )
 """Other uses of some: with padding that counts, along another axis, with constants that vary along several."""
 
+PLAIN: dict[str, Any] = {"beta": np.zeros(C), "mean": np.zeros(C), "variance": np.full(C, 1.0 - EPSILON)}
+SCALES: dict[str, Any] = {**PLAIN, "gamma": [1.0, 2.0, 0.5, 3.0]}
+SHIFTS: dict[str, Any] = {**PLAIN, "gamma": np.ones(C), "beta": [0.0, 1.0, -2.0, 3.0]}
+"""What lets a normalization scale its channels only, or shift them only: the first channel not at all."""
+
 REPEATING = {"Flatten", "Gather", "SpaceToDepth", "Tile"}
 """Operators that give several positions of an axis one gauge."""
 
@@ -201,13 +206,11 @@ def test_what_is_normalized_before_and_behind(operator: str, objective: Objectiv
 def test_channels_on_another_axis(operator: str, axis: int) -> None:
     """What an operator mixes, pads or repeats along that axis are channels then: right, whatever goes or stays."""
     order = [0, 2, 1, 3] if axis == 2 else [0, 3, 2, 1]
-    zero, one = np.zeros(C), np.ones(C)
-    cases: list[dict[str, Any]] = [{}, {"beta": zero, "mean": zero}, {"gamma": one, "variance": one - EPSILON}]
-    for fixed in cases:  # both; only scales that vary; only shifts that vary
-        b = Builder()
-        x = b("Transpose", b.batch_norm(b.input(2, C, 4, 4), C, **fixed), perm=order)
-        y = MIXERS.get(operator, MIDDLES[operator])(b, x)
-        fold_checked(b.model(b("Mul", y, b.stored(0.5))), objective=Objective.NO_BN)
+    for fixed in ({}, SCALES, SHIFTS):
+        for use in (MIDDLES[operator], *filter(None, [MIXERS.get(operator)])):
+            b = Builder()
+            x = b("Transpose", b.batch_norm(b.input(2, C, 4, 4), C, **fixed), perm=order)
+            fold_checked(b.model(b("Mul", use(b, x), b.stored(0.5))), objective=Objective.NO_BN)
 
 
 @pytest.mark.parametrize("operator", MIXERS)
@@ -216,3 +219,24 @@ def test_what_mixes_or_pads_among_normalizations(operator: str) -> None:
     b = Builder()
     x = b.batch_norm(b.input(2, C, 4, 4), C)
     fold_checked(b.model(b.batch_norm(MIXERS[operator](b, x), C)), objective=Objective.NO_BN)
+
+
+def _joined_with_a_value_that_is_held(b: Builder) -> str:
+    return b.conv(b("Concat", b.batch_norm(b.input(2, C, 4, 4), C, **SHIFTS), b("Sigmoid", "x"), axis=2), C, 3, 1, 1)
+
+
+def _flattened_over_extents_that_are_not_known(b: Builder) -> str:
+    return b("Flatten", b.batch_norm(b.input("N", C, "H", "W"), C, **SCALES))
+
+
+def _rows_of_a_gemm(b: Builder) -> str:
+    return b("Gemm", b("Transpose", b.batch_norm(b.input(5, C), C, **SCALES), perm=[1, 0]), b.normal(5, 3))
+
+
+@pytest.mark.parametrize(
+    "network", [_joined_with_a_value_that_is_held, _flattened_over_extents_that_are_not_known, _rows_of_a_gemm]
+)
+def test_channels_that_have_to_share_a_gauge(network: Callable[[Builder], str]) -> None:
+    """Where only a scale, or only a shift, tells them apart, and nothing else holds it."""
+    b = Builder()
+    fold_checked(b.model(network(b)), objective=Objective.NO_BN)
