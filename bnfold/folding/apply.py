@@ -6,6 +6,7 @@ import onnx_ir as ir
 from bnfold.folding.affine import Array
 from bnfold.folding.forms import Linear, Pointwise, Threshold
 from bnfold.folding.plan import Plan
+from bnfold.folding.sharing import stored
 from bnfold.folding.solution import Solution
 from bnfold.graph.constants import Constants
 from bnfold.graph.editor import Editor
@@ -106,7 +107,7 @@ class _FoldEditor(Editor):
     def __init__(self, model: ir.Model) -> None:
         super().__init__(model)
         self.constants = Constants(model)
-        self.versions: dict[ir.Value, list[ir.Value]] = {}
+        self.versions: dict[ir.Value, list[ir.Value]] = {}  # of every stored constant that is rewritten
 
     def rewrite(self, node: ir.Node, slot: int, values: Array, dtype: ir.DataType) -> None:
         """Let an input read a new constant, in the type that it has or, where it was absent, in ``dtype``."""
@@ -123,7 +124,7 @@ class _FoldEditor(Editor):
             node.resize_inputs(max(slot + 1, len(node.inputs)))
             node.replace_input_with(slot, self.initializer(f"{node.name or node.outputs[0].name}.bias", array))
             return
-        versions = self.versions.setdefault(old, [])
+        versions = self.versions.setdefault(stored(old, self.constants).root, [])
         new = next((version for version in versions if _is_bitwise_equal(version, array)), None)
         if new is None:
             new = self.renewed(old, array, suffix="folded")
@@ -133,12 +134,12 @@ class _FoldEditor(Editor):
             self.abandon([old])
 
     def duplicated_bytes(self) -> int:
-        """Return what several versions of one constant take in excess of one; to be called after `prune`."""
+        """Return what several versions of one stored constant take in excess of one; to be called after `prune`."""
         total = 0
-        for old, versions in self.versions.items():
-            alive = {*versions, old} if old.uses() else set(versions)
-            sizes = [value.const_value.nbytes for value in versions if value.const_value is not None]
-            total += sum(sizes[: len(alive) - 1])
+        for root, versions in self.versions.items():
+            alive = {*versions, root} if root.uses() or root.is_graph_output() else set(versions)
+            sizes = [value.const_value.nbytes for value in alive if value.const_value is not None]
+            total += sum(sizes) - max(sizes)
         return total
 
     def add_behind(self, node: ir.Node, values: Array, dtype: ir.DataType) -> None:

@@ -35,6 +35,17 @@ def test_a_weight_of_which_one_call_is_normalized() -> None:
     assert folded.report.duplicated_bytes == 6 * 3 * 2 * 2 * 8
 
 
+def test_a_weight_and_its_transpose() -> None:
+    """An encoder and its decoder read one stored weight; folded each has its own, one of which is a copy."""
+    b = Builder()
+    weight = b.normal(3, 5)
+    hidden = b("Relu", b.batch_norm(b("MatMul", b.input("N", 3), weight), 5))
+    y = b.batch_norm(b("MatMul", hidden, b("Transpose", weight, perm=[1, 0])), 3)
+    folded = fold_checked(b.model(y))
+    assert folded.count("BatchNormalization") == 0
+    assert folded.report.duplicated_bytes == 3 * 5 * 8
+
+
 def test_a_weight_and_a_normalization_that_two_calls_share() -> None:
     """The same weight and the same parameters twice fold to the same numbers, stored once."""
     b = Builder()
