@@ -57,10 +57,10 @@ def refusal_of(contradiction: Contradiction, network: Network, node: ir.Node) ->
     """Translate what contradicts the removal of ``node``."""
     nodes, causes = network.facts.nodes, contradiction.causes
     blockers = tuple(nodes[cause] for cause in causes if NO_CAUSE < cause < len(nodes) and nodes[cause] is not node)
-    # Operators before normalizations: what another removal asks for is the lesser part of the story.
-    names = [
-        _describe(blocker, network) for blocker in sorted(blockers, key=lambda n: n.op_type == "BatchNormalization")[:2]
-    ]
+    # Operators before affine maps: what another removal asks for is the lesser part of the story.
+    maps = {pointwise.node for pointwise in network.pointwise}
+    named = [node for node in blockers if node not in maps][:2] + [node for node in blockers if node in maps][:1]
+    names = [_describe(node, network) for node in named]
     if len(nodes) in causes:
         names.append("an output of the graph")
     witness = "; ".join(names) or "the inputs of the graph"

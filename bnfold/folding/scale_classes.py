@@ -15,10 +15,12 @@ class ScaleClasses:
     def __init__(self, journal: Journal) -> None:
         self._parent = journal.column(np.int64)
         self._factor = journal.column(np.float64)  # s_i = factor_i · s_parent
-        self._cause = journal.column(np.int64)  # of the edge to the parent
+        self._join_number = journal.column(np.int64)  # of what joined the class of i to the parent's
         self._size = journal.column(np.int64)
         self._sign = journal.column(np.int8)  # that a representative's scale must have; 0 where either will do
         self._sign_cause = journal.column(np.int64)
+        # What joined two classes, by number: a statement about a variable of each, the one that became part first.
+        self._joined, self._to, self._cause = (journal.column(np.int64) for _ in range(3))
 
     def __len__(self) -> int:
         """Return the number of variables."""
@@ -29,7 +31,7 @@ class ScaleClasses:
         ids = np.arange(len(self), len(self) + count, dtype=np.int64)
         self._parent.append(ids)
         self._factor.append(np.ones(count))
-        self._cause.append(np.full(count, NO_CAUSE))
+        self._join_number.append(np.full(count, -1))
         self._size.append(np.ones(count, dtype=np.int64))
         self._sign.append(np.zeros(count, dtype=np.int8))
         self._sign_cause.append(np.full(count, NO_CAUSE))
@@ -68,13 +70,11 @@ class ScaleClasses:
             wrong = ~apart & (np.abs(factor_i - expected) > TOLERANCE * np.abs(expected))
             if wrong.any():
                 first = int(wrong.argmax())
-                causes = self._path_causes(int(i[first])) + self._path_causes(int(j[first]))
-                raise Contradiction(Obstacle.SCALE, causes)
+                raise Contradiction(Obstacle.SCALE, self._causes_between(int(i[first]), int(j[first])))
             i, j, factor = i[apart], j[apart], factor[apart]
             if not i.size:
                 return
-            root_i, root_j = root_i[apart], root_j[apart]
-            self._join(root_i, root_j, (expected / factor_i)[apart], cause)
+            self._join((i, j), (root_i[apart], root_j[apart]), (expected / factor_i)[apart], cause)
 
     def require_positive(self, ids: Ids, cause: int) -> None:
         """State s > 0.
@@ -85,10 +85,11 @@ class ScaleClasses:
         roots, factors = self.roots(ids.ravel())
         self._require_signs(roots, np.sign(factors), np.full(roots.shape, cause))
 
-    def _join(self, i: Ids, j: Ids, ratio: Array, cause: int) -> None:
-        """Join classes by their representatives, s_i = ratio·s_j, as many as can be at once, one at least."""
+    def _join(self, stated: tuple[Ids, Ids], roots: tuple[Ids, Ids], ratio: Array, cause: int) -> None:
+        """Join the classes of what is stated, s_i = ratio·s_j for their roots; as many at once as can be."""
+        i, j = roots
         _, first = np.unique(i * len(self) + j, return_index=True)
-        i, j, ratio = i[first], j[first], ratio[first]
+        i, j, ratio, (of_i, of_j) = i[first], j[first], ratio[first], (side[first] for side in stated)
         _, where, occurrences = np.unique(np.stack([i, j]), return_inverse=True, return_counts=True)
         lone_i, lone_j = occurrences[where.reshape(2, -1)] == 1
         ready = lone_i | lone_j
@@ -103,7 +104,10 @@ class ScaleClasses:
             self._require_signs(root[signed], self._sign[of] * np.sign(factor[signed]), self._sign_cause[of])
         self._parent.put(child, root)
         self._factor.put(child, factor)
-        self._cause.put(child, cause)
+        self._join_number.put(child, len(self._cause) + np.arange(len(child)))
+        self._joined.append(np.where(moves_i, of_i, of_j)[ready])
+        self._to.append(np.where(moves_i, of_j, of_i)[ready])
+        self._cause.append(np.full(len(child), cause))
         grown, where = np.unique(root, return_inverse=True)
         added = np.bincount(where, self._size[child]).astype(np.int64)
         self._size.put(grown, self._size[grown] + added)
@@ -119,9 +123,34 @@ class ScaleClasses:
             at = int(wrong.argmax())
             raise Contradiction(Obstacle.SIGN, (int(causes[at]), int(self._sign_cause[int(roots[at])])))
 
-    def _path_causes(self, i: int) -> tuple[int, ...]:
+    def _causes_between(self, i: int, j: int) -> list[int]:
+        """Return what led from i to j: the causes of the one chain of statements that joined their classes, in order.
+
+        Of all that joined what the two have come from, the last is a link of the chain; what leads to it from either
+        side was there before (R. Nieuwenhuis, A. Oliveras, "Proof-producing congruence closure", 2005).
+        """
         causes: list[int] = []
+        pending: list[int | tuple[int, int]] = [(i, j)]
+        while pending:
+            link = pending.pop()
+            if isinstance(link, int):
+                causes.append(link)
+                continue
+            first, second = link
+            if first == second:
+                continue
+            from_first, from_second = self._ancestry(first), self._ancestry(second)
+            common = set(from_first) & set(from_second)
+            child = max((set(from_first) | set(from_second)) - common, key=lambda i: int(self._join_number[i]))
+            number = int(self._join_number[child])
+            ends = int(self._joined[number]), int(self._to[number])
+            near, far = ends if child in from_first else ends[::-1]
+            pending += [(far, second), int(self._cause[number]), (first, near)]
+        return causes
+
+    def _ancestry(self, i: int) -> list[int]:
+        """Return i, its parent, and so on to the root."""
+        found = [i]
         while (parent := int(self._parent[i])) != i:
-            causes.append(int(self._cause[i]))
-            i = parent
-        return tuple(causes)
+            found.append(i := parent)
+        return found

@@ -33,6 +33,28 @@ class Truth:
         return self.scales[i] / self.scales[j]
 
 
+@given(st.lists(st.lists(st.tuples(variables, variables), min_size=1, max_size=4), max_size=12), variables, variables)
+def test_a_contradiction_names_the_chain_of_statements(stated: list[list[tuple[int, int]]], i: int, j: int) -> None:
+    """The causes are those on the one way from i to j over what joined two classes, in order, and no others."""
+    gauges, chains = fresh(), {i: list[int]()}
+    roads: dict[int, list[tuple[int, int]]] = {}
+    for cause, pairs in enumerate(stated):
+        for left, right in pairs:
+            if root_of(gauges, left)[0] != root_of(gauges, right)[0]:
+                roads.setdefault(left, []).append((right, cause))
+                roads.setdefault(right, []).append((left, cause))
+            gauges.relate_scales(left, right, 1.0, cause)
+    for here in (ahead := [i]):
+        for there, cause in roads.get(here, []):
+            if there not in chains:
+                chains[there] = [*chains[here], cause]
+                ahead.append(there)
+    if j in chains:
+        with pytest.raises(Contradiction, match="scale") as caught:
+            gauges.relate_scales(i, j, 2.0, len(stated))
+        assert list(caught.value.causes) == list(dict.fromkeys(chains[j]))
+
+
 @st.composite
 def truths(draw: st.DrawFn) -> Truth:
     """Draw scales of both signs, and shifts."""

@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from bnfold.folding import Reason
 from tests.folding.builder import Builder
 from tests.folding.checker import fold_checked
 
@@ -155,6 +156,20 @@ def test_two_normalizations_of_one_value() -> None:
     outcomes = folded.report.batch_norms
     assert [outcome.removed for outcome in outcomes] == [True, False]
     assert "first" in (outcomes[1].witness or "")
+
+
+def test_what_joins_two_normalizations_of_one_value() -> None:
+    """Their results are added up: the Add is named, and no operator elsewhere that the same class goes through."""
+    b = Builder()
+    x = b.conv(b.input("N", 3, 5, 4), 3, 6, 1, 1)
+    stream = b("Add", x, b.conv(b.input("N", 3, 5, 4, name="other"), 3, 6, 1, 1), name="elsewhere")
+    first, second = b.batch_norm(x, 6), b.batch_norm(x, 6, name="second")
+    joined = b("Relu", b("Add", first, b("MaxPool", second, kernel_shape=[1, 1]), name="joins"))
+    folded = fold_checked(b.model(b.conv(stream, 6, 2, 1, 1), b.conv(joined, 6, 2, 1, 1)))
+    (kept,) = [outcome for outcome in folded.report.batch_norms if not outcome.removed]
+    assert (kept.name, kept.reason) == ("second", Reason.SCALE_FIXED)
+    assert "joins" in (kept.witness or "")
+    assert "elsewhere" not in (kept.witness or "")
 
 
 def test_two_equal_normalizations_of_one_value() -> None:
