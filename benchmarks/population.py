@@ -5,7 +5,9 @@ over all channels of the last BN layer; the time over that of a plain pass of th
 same batches, as it is and channels-last; and that of bnfold's over fvcore's. All are measured in turns; a figure is the
 median of the ratios of the rounds.
 
-    python benchmarks/population.py [--rounds N] [--samples N]
+    python -m benchmarks.population [--rounds N] [--samples N] [--only WORD]
+
+The tables are Markdown.
 """
 
 import argparse
@@ -27,13 +29,15 @@ Method = Callable[[nn.Module, Sequence[Tensor]], object]
 
 PLAIN: Final = "plain pass"
 
+LAST: Final = "plain, channels-last"
+
 METHODS: Final[dict[str, Method]] = {
-    "torch": lambda model, batches: update_bn(batches, model),
-    "fvcore": lambda model, batches: update_bn_stats(model, batches, len(batches)),
+    "torch update_bn": lambda model, batches: update_bn(batches, model),
+    "fvcore PreciseBN": lambda model, batches: update_bn_stats(model, batches, len(batches)),
     "algorithm-2": lambda model, batches: calibrate(model, batches, estimator=Estimator.ALGORITHM_2),
     "pooled": lambda model, batches: calibrate(model, batches, estimator=Estimator.POOLED),
-    "consistent": lambda model, batches: calibrate(model, batches),
-    "on disk": lambda model, batches: calibrate(model, batches, memory_budget=0),
+    "self-consistent": lambda model, batches: calibrate(model, batches),
+    "the same, on disk": lambda model, batches: calibrate(model, batches, memory_budget=0),
 }
 
 
@@ -152,7 +156,7 @@ def measure(
     """Return the last variance by method, and its seconds in every round, all taking turns."""
     last = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
     runs: dict[str, tuple[Method, Sequence[Tensor]]] = {name: (method, batches) for name, method in METHODS.items()}
-    runs |= {PLAIN: (plain_pass, batches), "channels-last": (plain_pass, last)}
+    runs |= {PLAIN: (plain_pass, batches), LAST: (plain_pass, last)}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     variances: dict[str, Tensor] = {}
     for turn in range(rounds + 1):
@@ -173,49 +177,52 @@ def measure(
 
 def ratio(seconds: dict[str, list[float]], name: str, to: str) -> str:
     """Return the median over the rounds of one time over another."""
-    return f"{statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True)):11.2f}"
+    return f"{statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True)):.2f}"
+
+
+def row(*cells: str) -> str:
+    """Return a row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def report(name: str, model: nn.Module, inputs: Tensor, sizes: Sequence[int], rounds: int) -> None:
-    """Print a row for every batch size."""
+    """Print a network's two tables, a row for every batch size."""
     exact = full_batch_variance(model, inputs)
+    errors, times = list[str](), list[str]()
     for size in sizes:
         variances, seconds = measure(model, inputs.split(size), rounds)
-        errors = [f"{((variances[method] - exact).abs() / exact).max().item():11.1e}" for method in METHODS]
-        times = [ratio(seconds, method, PLAIN) for method in (*METHODS, "channels-last")]
-        over_fvcore = [ratio(seconds, method, "fvcore") for method in ("pooled", "consistent")]
-        plain = f"{statistics.median(seconds[PLAIN]):8.3f}"
-        print(f"{name:22}{size:6}", *errors[:-1], " |", *times, " |", *over_fvcore, " |", plain, flush=True)
+        off = [f"{((variances[method] - exact).abs() / exact).max().item():.1e}" for method in METHODS]
+        took = [ratio(seconds, method, PLAIN) for method in (*METHODS, LAST)]
+        beside = [ratio(seconds, method, "fvcore PreciseBN") for method in ("pooled", "self-consistent")]
+        errors.append(row(str(size), *off))
+        times.append(row(str(size), f"{statistics.median(seconds[PLAIN]):.2f} s", *took, *beside))
+    print(f"\n## {name}\n\nLargest relative error of a variance of the last layer:\n", flush=True)
+    print(row("batch", *METHODS), row("--:", *("--:" for _ in METHODS)), *errors, sep="\n")
+    print("\nTime over that of a plain pass, whose seconds are in front; of two estimators, over that of PreciseBN:\n")
+    titles = ["batch", PLAIN, *METHODS, LAST, "pooled / PreciseBN", "self-consistent / PreciseBN"]
+    print(row(*titles), row(*("--:" for _ in titles)), *times, sep="\n", flush=True)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds a row (default 5)")
     parser.add_argument("--samples", type=int, default=256, help="images in all (default 256)")
+    parser.add_argument("--only", default="", metavar="WORD", help="networks whose name has this word")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    methods = [*METHODS, "channels-last"]
-    shown = [*methods[:-2], *methods, "pooled", "consistent"]
-    groups = (len(methods) - 2, len(methods), 2)
-    titles = ("error of the last variance", "time / plain pass", "time / fvcore")
-    print(
-        f"{'':28}",
-        "  | ".join(f"{title:>{12 * n - 1}}" for title, n in zip(titles, groups, strict=True)),
-        "  |   plain",
-    )
-    cells = [f"{method.replace('channels-last', 'plain, c-l'):>11}" for method in shown]
-    cuts = (0, groups[0], groups[0] + groups[1], len(cells))
-    print(f"{'network':22}{'batch':>6}", "  | ".join(" ".join(cells[a:b]) for a, b in pairwise(cuts)), "  |       s")
-    images = smooth_images(arguments.samples)
-    report(
-        "ResNet-18, 20 BN", resnet18(), smooth_images(arguments.samples // 8, size=128), (2, 8, 32), arguments.rounds
-    )
-    report("residual, 10 BN", residual_network(), images, (2, 8, 32, 100), arguments.rounds)
-    report("plain, 5 BN", plain_network(), images, (2, 8, 32, 100), arguments.rounds)
-    report("one BN, mean/std 0.5", nn.BatchNorm2d(3), images, (8, 100), arguments.rounds)
-    offset = smooth_images(arguments.samples, 1e5)
-    report("one BN, mean/std 1e5", nn.BatchNorm2d(3), offset, (8, 100), arguments.rounds)
+    count = arguments.samples
+    images, offset = smooth_images(count), smooth_images(count, 1e5)
+    networks: list[tuple[str, nn.Module, Tensor, tuple[int, ...]]] = [
+        ("Residual network, 10 BN, 32×32", residual_network(), images, (2, 8, 32, 100)),
+        ("Plain network, 5 BN, 32×32", plain_network(), images, (2, 8, 32, 100)),
+        ("ResNet-18, 20 BN, 224×224", resnet18(), smooth_images(count // 8, size=224), (2, 8, 32)),
+        ("One BN, mean/std 0.5", nn.BatchNorm2d(3), images, (8, 100)),
+        ("One BN, mean/std 1e5", nn.BatchNorm2d(3), offset, (8, 100)),
+    ]
+    for name, model, inputs, sizes in networks:
+        if arguments.only.lower() in name.lower():
+            report(name, model, inputs, sizes, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ def _uncompiled() -> AbstractContextManager[object]:
 
 def _statistics(name: str, layer: _BatchNorm, findings: Findings | None) -> LayerStatistics:
     """Return the statistics of one layer; without findings the new ones are the old ones."""
-    mean, variance = (buffer.double().cpu().numpy() for buffer in running_buffers(layer))
+    mean, variance = (buffer.cpu().double().numpy() for buffer in running_buffers(layer))
     if findings is None:
         return LayerStatistics(name, 0, layer.eps, mean, variance, mean, variance)
     return LayerStatistics.of(name, layer.eps, mean, variance, findings.estimates[name])

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import distributed
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Sampler
 
-from bnfold.errors import InputError
+from bnfold.errors import BnfoldError, InputError
 
 T = TypeVar("T")
 
@@ -42,13 +42,24 @@ class Processes:
         try:
             mine = compute()
         except Exception as error:
-            self._exchange((None, f"{type(error).__name__}: {error}"))
+            kind = "" if isinstance(error, BnfoldError) else f"{type(error).__name__}: "
+            self._exchange((None, f"{kind}{error}"))
             raise
         answers = self._exchange((mine, None))
         for rank, (_, failure) in enumerate(answers):
             if failure is not None:
                 raise InputError(f"process {rank} of {self.size} failed: {failure}")
         return [answer for answer, _ in answers]
+
+    def agree(self, compute: Callable[[], T]) -> T:
+        """Return what ``compute`` comes to in this process, which need not be sent; if it raises in one, all raise.
+
+        Raises:
+            InputError: another process failed; the message is its.
+        """
+        mine: list[T] = []
+        self.gather(lambda: mine.append(compute()))
+        return mine[0]
 
     def total(self, numbers: Sequence[int]) -> list[int]:
         """Return the sums of ``numbers`` over all processes."""

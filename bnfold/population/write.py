@@ -44,7 +44,8 @@ def normalize_by(name: str, layer: _BatchNorm, mean: NDArray[np.float64], varian
 
 
 def _rounded(values: NDArray[np.float64], buffer: Tensor, name: str) -> Tensor:
-    rounded = torch.tensor(values).to(buffer)
+    # First the type: MPS knows no float64.
+    rounded = torch.tensor(values).to(buffer.dtype).to(buffer.device)
     if not rounded.isfinite().all():
         found = f"its {buffer.dtype} buffers, found {np.abs(values).max():.3g}"
         raise InputError(f"BN layer {name}: expected statistics that fit {found}; keep BN layers in float32.")

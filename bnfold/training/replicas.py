@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -86,11 +86,22 @@ def processes() -> int:
     return _number("WORLD_SIZE", 1)
 
 
+RESUME: Final = (
+    "the run is as its last checkpoint left it: start it again with --resume, with as many processes as you like"
+)
+"""What to do about a training that lost a process."""
+
+
 @contextmanager
-def joined(device: torch.device) -> Generator[Replicas]:
+def joined(device: torch.device, *, work: str = "training", advice: str = RESUME) -> Generator[Replicas]:
     """Meet the other processes for the block: over gloo on CPUs, NCCL on CUDA.
 
     A process that is a member of an initialized group already stays in it.
+
+    Args:
+        device: what exchanged tensors have to lie on.
+        work: what the processes do together, for the message when one of them is lost.
+        advice: what to do then.
 
     Raises:
         InputError: the environment names other processes, but not how to meet them.
@@ -98,13 +109,13 @@ def joined(device: torch.device) -> Generator[Replicas]:
     """
     size = processes()
     if distributed.is_available() and distributed.is_initialized():
-        with _losses_named():
+        with _losses_named(work, advice):
             yield Replicas(distributed.get_rank(), distributed.get_world_size(), device)
         return
     if size == 1:
         yield Replicas(device=device)
         return
-    with _losses_named():
+    with _losses_named(work, advice):
         _meet(device, size)
         yield Replicas(rank_of_this_process(), size, device)
         # Not after an exception: its frames may hold what must be gone by now, see `Session.close`.
@@ -123,7 +134,7 @@ def _meet(device: torch.device, size: int) -> None:
 
 
 @contextmanager
-def _losses_named() -> Generator[None]:
+def _losses_named(work: str, advice: str) -> Generator[None]:
     """Turn what a broken connection raises into the words that help."""
     try:
         yield
@@ -131,8 +142,7 @@ def _losses_named() -> Generator[None]:
         if not is_lost_connection(error):
             raise
         raise ProcessLostError(
-            "another process of the training ended (killed, out of memory, or with an error of its own); the run is as "
-            "its last checkpoint left it: start it again with --resume, with as many processes as you like."
+            f"another process of the {work} ended (killed, out of memory, or with an error of its own); {advice}."
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Tests of ``bnfold calibrate``: runs, ONNX files, reports, undo, and several processes."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.cli.models import write_inputs, write_model
-from tests.cli.running import Run, child_environment
+from tests.cli.running import Outcome, Run, child_environment
 
 NET = """
 from torch import nn
@@ -131,6 +132,7 @@ def _initializers(path: Path) -> dict[str, np.ndarray]:
         (("m.onnx", "-o", "new.onnx", "--data", "npz:x.npz", "--report", "s.png"), "choose a name without .png"),
         (("nothing.onnx", "-o", "new.onnx", "--data", "npz:x.npz"), "no such file"),
         (("nothing", "-o", "new"), "no such directory"),
+        (("nothing", "-o", "new", "--device", "tpu"), "--device"),
         (("m.onnx", "-o", "new.onnx", "--data", "npz:x.npz", "--until-relative-error", "0"), "above 0"),
     ],
 )
@@ -146,15 +148,82 @@ def test_bad_input_is_one_line(bnfold: Run, arguments: tuple[str, ...], message:
     assert {path.name for path in Path().iterdir()} == {"m.onnx", "x.npz", "wrong.npz"}
 
 
+def torchrun(*arguments: object, **environment: str) -> Outcome:
+    """Run the command in two processes, as a user would start them."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"]
+    command = [*launcher, "bnfold_cli", *map(str, arguments)]
+    environment = child_environment(OMP_NUM_THREADS="1", **environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def told(outcome: Outcome) -> list[str]:
+    """Return the lines on stderr that are bnfold's, and not torchrun's own."""
+    return [line for line in outcome.err.splitlines() if re.match("(internal )?error:|warning:", line)]
+
+
 def test_processes_of_torchrun_share_the_samples(bnfold: Run, trained: Path) -> None:
     """Two processes write one run, print one document, count each sample once, and agree with one process."""
     assert bnfold("calibrate", trained, "-o", "one").code == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"]
-    command = [*launcher, "bnfold_cli", "calibrate", str(trained), "-o", "two", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), check=False)
-    assert done.returncode == 0, done.stderr
-    assert document(done.stdout)["report"]["samples"] == 1437
+    done = torchrun("calibrate", trained, "-o", "two", "--json")
+    assert done.code == 0, done.err
+    assert document(done.out)["report"]["samples"] == 1437
     one, two = statistics("one"), statistics("two")
     for name, array in one.items():
         # The same sums in another order, in float64, and rounded once to float32.
         np.testing.assert_allclose(two[name], array, rtol=2**-22, atol=2**-22)
+
+
+UNRELIABLE = """
+import os
+import signal
+
+from torch import nn
+
+
+class Net(nn.Sequential):
+    calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        if self.calls > 20 and os.environ.get("RANK") == "1":
+            {failure}
+        return super().forward(images if images.mean() < 1e9 else images * 0)
+
+
+def build():
+    return Net(nn.Flatten(), nn.Linear(64, 7), nn.BatchNorm1d(7), nn.Linear(7, 10))
+"""
+"""A network that no tracer can capture, so that it runs on every batch, and fails in the second process."""
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            r"another process of the calibration ended .* nothing was written: start it again",
+        ),
+        ("raise ValueError('planted')", "error: process 1 of 2 failed: ValueError: planted"),
+    ],
+)
+def test_a_process_that_fails_ends_all_with_one_line(bnfold: Run, failure: str, message: str) -> None:
+    """Killed, or with an error that the first process did not have: it speaks once, and nothing is written."""
+    Path("net.py").write_text(UNRELIABLE.format(failure=failure))
+    assert bnfold("train", "net.py:build", "--data", "digits", "-o", "run", "--steps", 2).code == 0
+    before = {path.name for path in Path().iterdir()}
+    done = torchrun("calibrate", "run", "-o", "new", "--report", "s.json")
+    assert done.code != 0
+    (line,) = told(done)
+    assert re.search(message, line)
+    assert done.out == ""
+    assert {path.name for path in Path().iterdir()} - {"__pycache__"} == before - {"__pycache__"}
+
+
+def test_processes_share_no_onnx_file(bnfold: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX file is one process's work; the others would write the same file."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    outcome = bnfold("calibrate", write_model(Path("m.onnx")), "--data", "digits", "-o", "new.onnx")
+    assert outcome.code == 2
+    assert "calibrate an ONNX file without torchrun" in outcome.err

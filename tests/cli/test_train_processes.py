@@ -7,7 +7,8 @@ import pytest
 from bnfold.errors import InputError
 from bnfold.training.interruption import InterruptedTrainingError
 from bnfold.training.replicas import ProcessLostError
-from bnfold_cli.work.train import Trained, speaking_for_all
+from bnfold_cli.work.speaking import speaking_for_all
+from bnfold_cli.work.train import Trained
 
 TRAINED = cast("Trained", object())
 

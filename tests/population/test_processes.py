@@ -35,7 +35,7 @@ def test_one_process_that_fails_ends_all(tmp_path: Path) -> None:
     """NaN in one process is told by all of them, and none waits forever."""
     healthy, failed = in_processes(2, tmp_path, one_fails)
     assert failed.startswith("BN layer 0.1: its input is not finite")
-    assert healthy == f"process 1 of 2 failed: InputError: {failed}"
+    assert healthy == f"process 1 of 2 failed: {failed}"
 
 
 def test_batches_that_repeat_nothing_stay_as_they_are() -> None:

@@ -1,10 +1,11 @@
 """``bnfold calibrate``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from bnfold.errors import InputError
-from bnfold_cli.choices import Estimator, Provider
+from bnfold_cli.choices import Device, Estimator, Provider
 from bnfold_cli.options import Force, Model, Report, Seed, Source, choice, data, option
 from bnfold_cli.output import Output
 
@@ -54,6 +55,9 @@ def run(
     provider: Annotated[
         Provider | None, choice("--provider", Provider, help="Where an ONNX file runs; default cpu")
     ] = None,
+    device: Annotated[
+        Device, choice("--device", Device, help="Where a run is calibrated; auto takes CUDA if there is one")
+    ] = "auto",
     seed: Seed = 0,
     include_frozen: Annotated[
         bool, option("--include-frozen", help="Calibrate layers too that training had frozen.")
@@ -75,6 +79,7 @@ def run(
     """
     from bnfold_cli.rendering import calibrate as rendering
     from bnfold_cli.work.calibrate import Settings, calibrate
+    from bnfold_cli.work.speaking import is_one_of_several, speaking_for_all
 
     if undo:
         from bnfold_cli.work.undo import undo as undo_calibration
@@ -84,11 +89,12 @@ def run(
         return
     if output is None:
         raise InputError("--output: say what to write, or --undo a calibration.")
-    calibrated = calibrate(
+    work = partial(
+        calibrate,
         source,
         output,
         data=data,
-        settings=Settings(estimator, batch_size, samples, seed, until_relative_error, memory_budget),
+        settings=Settings(estimator, batch_size, samples, seed, until_relative_error, memory_budget, device),
         provider=provider,
         model=model,
         include_frozen=include_frozen,
@@ -96,5 +102,6 @@ def run(
         force=force,
         progress=out.progress,
     )
+    calibrated = speaking_for_all(work, out.note) if is_one_of_several() else work()
     if calibrated is not None:
         out.result(calibrated.to_dict(), rendering.calibrated(calibrated))

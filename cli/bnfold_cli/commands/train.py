@@ -221,7 +221,9 @@ def run(
     together, with Batch Normalization over all of them.
     """
     from bnfold_cli.rendering import train as rendering
-    from bnfold_cli.work.train import parse_model_args, speaking_for_all, train
+    from bnfold_cli.work.sources import require_torch
+    from bnfold_cli.work.speaking import speaking_for_all
+    from bnfold_cli.work.train import parse_model_args, train
 
     settings = {
         "epochs": epochs,
@@ -254,6 +256,7 @@ def run(
         "deterministic": deterministic,
     }
     chosen = {name: value for name, value in settings.items() if value is not None}
+    require_torch("train")
     trained = speaking_for_all(
         lambda: train(
             model,

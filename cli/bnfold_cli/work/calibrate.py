@@ -1,28 +1,18 @@
 """``bnfold calibrate``: a run or an ONNX file with population statistics that are computed anew."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnfold.errors import InputError
 from bnfold.progress import Progress, silent
-from bnfold_cli.samples import builtin_models
 from bnfold_cli.work.files import require_distinct, require_file_output
-from bnfold_cli.work.sources import open_run
+from bnfold_cli.work.speaking import is_one_of_several
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from bnfold.data import Dataset
     from bnfold.population import CalibrationReport
-    from bnfold.training import Metrics, Run
-    from bnfold.training.replicas import Replicas
-
-EVALUATION_BATCH = 256
-
-BEFORE = "before-calibration.safetensors"
-"""File in a calibrated run with the tensors that the calibration replaced."""
+    from bnfold.training import Metrics
 
 
 @dataclass(frozen=True)
@@ -73,6 +63,7 @@ class Settings:
         seed: of the order in which samples are drawn.
         until_relative_error: stop once every channel is known this well; None to use all samples.
         memory_budget: MiB that batches may hold between two layers; None for the library's default.
+        device: where a run is calibrated, a `bnfold.training.Device`.
     """
 
     estimator: str = "self-consistent"
@@ -81,6 +72,7 @@ class Settings:
     seed: int = 0
     until_relative_error: float | None = None
     memory_budget: int | None = None
+    device: str = "auto"
 
     @property
     def memory_bytes(self) -> int:
@@ -118,7 +110,7 @@ def calibrate(
     """Compute the statistics of ``source`` anew and write the calibrated run or file to ``output``.
 
     Under torchrun the samples of a run are shared out over the processes, each sample to one of them; the first process
-    writes, and the others return None.
+    writes, and the others return None. What is wrong in one of them is raised in all.
 
     Args:
         source: a finished run, or an ONNX file.
@@ -138,11 +130,13 @@ def calibrate(
         AttestationError: the provider cannot be used here.
     """
     from bnfold_cli.work.calibrate_file import calibrate_file
+    from bnfold_cli.work.calibrate_run import calibrate_run
     from bnfold_cli.work.statistics_report import picture_of, write_report
 
     settings = settings or Settings()
-    _require_report(report, source, output, force=force)
     if source.is_file() or source.suffix == ".onnx":
+        _require_one_process(source)
+        require_report(report, source, output, force=force)
         if model is not None or include_frozen:
             raise InputError(f"{source}: --model and --include-frozen are for runs; an ONNX file knows neither.")
         calibrated = calibrate_file(
@@ -151,13 +145,14 @@ def calibrate(
     else:
         if provider is not None:
             raise InputError(f"{source}: --provider is for ONNX files; a run is calibrated by torch.")
-        calibrated = _calibrate_run(
+        calibrated = calibrate_run(
             source,
             output,
             data=data,
             settings=settings,
             model=model,
             include_frozen=include_frozen,
+            report=report,
             force=force,
             progress=progress,
         )
@@ -168,7 +163,12 @@ def calibrate(
     return replace(calibrated, picture=picture, picture_problem=problem)
 
 
-def _require_report(report: Path | None, source: Path, output: Path, *, force: bool) -> None:
+def require_report(report: Path | None, source: Path, output: Path, *, force: bool) -> None:
+    """Check that a report and its picture can be written.
+
+    Raises:
+        InputError: they would replace another file, or the name is that of a picture.
+    """
     from bnfold_cli.work.statistics_report import picture_of
 
     require_distinct(source, output, report)
@@ -180,113 +180,6 @@ def _require_report(report: Path | None, source: Path, output: Path, *, force: b
     require_file_output(picture_of(report), force=force)
 
 
-def _calibrate_run(
-    source: Path,
-    output: Path,
-    *,
-    data: str | None,
-    settings: Settings,
-    model: str | None,
-    include_frozen: bool,
-    force: bool,
-    progress: Progress,
-) -> Calibrated | None:
-    run = open_run(source)
-    from bnfold.data import Split, load_data
-    from bnfold.population import Estimator
-    from bnfold.population import calibrate as calibrate_model
-    from bnfold.training.forward import device_of
-    from bnfold.training.replicas import joined
-    from bnfold.training.run import require_run_output
-
-    require_run_output(output, force=force)
-    data = data or run.data_spec
-    network = run.load_model(builtin_models(), model)
-    train, test = load_data(data, Split.TRAIN), load_data(data, Split.TEST)
-    _require_fit(network, train)
-    with joined(device_of(network)) as replicas:
-        before = _metrics(run, network, test, model) if replicas.is_first else None
-        old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        report = calibrate_model(
-            network,
-            _Batches(train, settings, replicas),
-            estimator=Estimator(settings.estimator),
-            include_frozen=include_frozen,
-            until_relative_error=settings.until_relative_error,
-            memory_budget=settings.memory_bytes,
-            progress=progress if replicas.is_first else silent,
-        )
-        if not replicas.is_first:
-            return None
-        _write(run, output, network, old, {"data": data, **asdict(settings), **report.to_dict()}, model, force=force)
-        return Calibrated(source, output, data, report, before, _metrics(run, network, test, model))
-
-
-def _write(
-    run: "Run",
-    output: Path,
-    network: "nn.Module",
-    old: "dict[str, Tensor]",
-    calibration: dict[str, object],
-    model: str | None,
-    *,
-    force: bool,
-) -> None:
-    import torch
-    from safetensors.torch import save
-
-    from bnfold.training import resolve_model, write_run
-
-    record = dict(run.record)
-    if model is not None:
-        # The new run names the code that made it, so that the user's word need not be given again.
-        record["model"] = resolve_model(model, record["model"].get("args") or {}, builtin_models()).to_dict()
-    record["calibration"] = {**calibration, "before": record.get("calibration")}
-    new = network.state_dict()
-    replaced = {name: tensor for name, tensor in old.items() if not torch.equal(tensor, new[name])}
-    write_run(output, record, new, files={BEFORE: save(replaced)}, force=force)
-
-
-class _Batches:
-    """Minibatches of samples drawn without replacement, as the model's arguments, and how many there are."""
-
-    def __init__(self, dataset: "Dataset", settings: Settings, replicas: "Replicas") -> None:
-        self._dataset = dataset
-        self._batch_size = settings.batch_size
-        self._order = settings.order(dataset)[replicas.rank :: replicas.size]
-
-    def __len__(self) -> int:
-        return len(self._dataset.batch_ranges(self._batch_size, size=len(self._order)))
-
-    def __iter__(self) -> "Iterator[Tensor | dict[str, Tensor]]":
-        import torch
-
-        from bnfold.training.forward import to_tensors
-
-        for batch in self._dataset.batches(self._batch_size, order=self._order):
-            inputs = to_tensors(batch.inputs, torch.device("cpu"))
-            yield next(iter(inputs.values())) if len(inputs) == 1 else inputs
-
-
-def _require_fit(network: "nn.Module", dataset: "Dataset") -> None:
-    """Check that the model takes the data, before anything is computed.
-
-    Raises:
-        InputError: it raises on two samples.
-    """
-    import torch
-
-    from bnfold.training.forward import call, device_of, to_tensors
-
-    probe = dataset.take(min(len(dataset), 2)).inputs
-    with torch.no_grad():
-        call(network, to_tensors(probe, device_of(network)))
-
-
-def _metrics(run: "Run", network: "nn.Module", dataset: "Dataset", model: str | None) -> "Metrics | None":
-    """Return the run's own loss and metrics, None where the data have no labels."""
-    from bnfold.training import evaluate_as_trained
-
-    if dataset.labels is None:
-        return None
-    return evaluate_as_trained(run, network, dataset, EVALUATION_BATCH, builtin_models(), model)
+def _require_one_process(source: Path) -> None:
+    if is_one_of_several():
+        raise InputError(f"{source}: processes of torchrun share runs; calibrate an ONNX file without torchrun.")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnfold.errors import BnfoldError, InputError
+from bnfold.errors import InputError
 from bnfold.progress import Progress, silent
 from bnfold_cli.samples import builtin_models
 from bnfold_cli.work.sources import require_torch
@@ -101,40 +101,6 @@ def train(
         listener=listener,
     )
     return Trained(model, data, hyperparameters, result)
-
-
-def speaking_for_all(work: Callable[[], Trained], note: Callable[[str], None]) -> Trained | None:
-    """Return what ``work`` returns, None in all processes of torchrun but the first, which speaks for all.
-
-    What is wrong with the input they all see alike. Only that a process was lost is told by all that are left, since it
-    may have been the first.
-
-    Args:
-        work: what every process does.
-        note: told where a training that is interrupted stopped.
-
-    Raises:
-        SystemExit: an error that the first process tells.
-        BnfoldError: any other that ``work`` raises.
-        KeyboardInterrupt: ``work`` was interrupted, in the first process.
-    """
-    require_torch("train")
-    from bnfold.training.interruption import InterruptedTrainingError
-    from bnfold.training.replicas import ProcessLostError, rank_of_this_process
-
-    is_first = rank_of_this_process() == 0
-    try:
-        trained = work()
-    except InterruptedTrainingError as error:
-        if is_first:
-            note(str(error))
-            raise
-        raise SystemExit(error.exit_code) from error
-    except BnfoldError as error:
-        if is_first or isinstance(error, ProcessLostError):
-            raise
-        raise SystemExit(error.exit_code) from error
-    return trained if is_first else None
 
 
 def parse_model_args(pairs: Sequence[str]) -> dict[str, object]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnfold.errors import InputError
-from bnfold_cli.work.calibrate import BEFORE
+from bnfold_cli.work.calibrate_run import BEFORE
 from bnfold_cli.work.sources import open_run
 
 
