@@ -5,12 +5,14 @@
 """
 
 from bnfold.folding.apply import apply_plan
+from bnfold.folding.costs import COSTS
 from bnfold.folding.counts import Counts, count_nodes
 from bnfold.folding.fold import fold, inspect
 from bnfold.folding.plan import Objective, Plan, make_plan
 from bnfold.folding.report import Change, FoldReport, Outcome, Reason
 
 __all__ = [
+    "COSTS",
     "Change",
     "Counts",
     "FoldReport",

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
+from bnfold.errors import InputError
 from bnfold.folding.forms import Carrier, Normalization
 from bnfold.folding.network import Network
 from bnfold.folding.refusal import slower_refusal
@@ -39,15 +40,28 @@ class Costs:
     border_map: float
 
 
-COSTS: Mapping[str, Costs] = MappingProxyType(
+COSTS: Mapping[str, Costs | None] = MappingProxyType(
     {
         # ONNX Runtime 1.28, AVX-512, (1, 64, 28, 28); the other shapes of the benchmark give the same order.
         "cpu": Costs(
             normalization=0.12, relu=0.07, threshold=0.31, addition=0.25, multiplication=0.08, border_map=0.57
         ),
+        "cuda": None,
+        "tensorrt": None,
     }
 )
-"""By provider. Others have not been measured: for them nothing is taken that has a price."""
+"""By provider; None where nothing has been measured yet."""
+
+
+def costs_on(provider: str) -> Costs | None:
+    """Return what passes cost on a provider, None where that has not been measured.
+
+    Raises:
+        InputError: it is none of `COSTS`.
+    """
+    if provider not in COSTS:
+        raise InputError(f"provider {provider}: expected one of {', '.join(COSTS)}.")
+    return COSTS[provider]
 
 
 Candidate = tuple[Network, Removals]

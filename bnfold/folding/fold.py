@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.apply import apply_plan
+from bnfold.folding.costs import costs_on
 from bnfold.folding.counts import Counts, count_nodes, initializer_bytes
 from bnfold.folding.forms import Linear, Normalization
 from bnfold.folding.plan import Objective, Plan, make_plan
@@ -14,24 +15,33 @@ from bnfold.folding.report import Change, FoldReport, Outcome
 from bnfold.folding.sharing import tie_weights
 
 
-def fold(model: ir.Model, objective: Objective = Objective.LATENCY, *, duplicate_weights: bool = True) -> FoldReport:
+def fold(
+    model: ir.Model,
+    objective: Objective = Objective.LATENCY,
+    *,
+    provider: str = "cpu",
+    duplicate_weights: bool = True,
+) -> FoldReport:
     """Fold every Batch Normalization of ``model`` that can be folded exactly; the model is edited in place.
 
     Args:
         model: the graph.
         objective: what the fold is for.
+        provider: where the model will run, one of `COSTS`. For `Objective.LATENCY` a provider that has not been
+            measured takes nothing that has a price.
         duplicate_weights: whether calls that share a weight may get copies; else they go on sharing one value, and a
             normalization that needs a copy is kept. Biases and parameters of affine maps are vectors, copied anyway.
 
     Raises:
-        InputError: a weight or a normalization's parameter is not finite, or does not fit its input.
+        InputError: a weight or a normalization's parameter is not finite, or does not fit its input; or the provider is
+            not known.
     """
-    before = size_of(model)
+    costs, before = costs_on(provider), size_of(model)
     limits = () if duplicate_weights else (tie_weights,)
     plans: list[Plan] = []
     duplicated = 0
     while not plans or plans[-1].narrowed:
-        plans.append(make_plan(model, objective, limits=limits))
+        plans.append(make_plan(model, objective, costs=costs, limits=limits))
         duplicated += apply_plan(model, plans[-1])
     outcomes = {node: outcome for plan in plans for node, outcome in plan.outcomes.items()}
     return account(plans, tuple(outcomes.values()), before, size_of(model), duplicated)
@@ -72,9 +82,9 @@ def account(
     )
 
 
-def inspect(model: ir.Model, objective: Objective = Objective.LATENCY) -> tuple[Outcome, ...]:
+def inspect(model: ir.Model, objective: Objective = Objective.LATENCY, *, provider: str = "cpu") -> tuple[Outcome, ...]:
     """Return what `fold` would do to each Batch Normalization; the model is only read."""
-    return fold(model.clone(), objective).batch_norms
+    return fold(model.clone(), objective, provider=provider).batch_norms
 
 
 def _largest_scale(plan: Plan) -> float:

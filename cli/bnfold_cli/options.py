@@ -91,6 +91,10 @@ Objective = Annotated[
         "maximum in place of a Relu or of a constant added to a padded border",
     ),
 ]
+RunsOn = Annotated[
+    choices.Provider,
+    choice("--provider", choices.Provider, help="Where the model will run, whose costs decide what is faster"),
+]
 Model = Annotated[
     str | None,
     option(

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 from bnfold.export import Precision as ExportPrecision
-from bnfold.folding import Objective
+from bnfold.folding import COSTS, Objective
 from bnfold.population import Estimator
 from bnfold.training import Device, Keep, Optimizer, Precision, Schedule, builtin_names
 from bnfold.verify.provider import Provider
@@ -30,6 +30,11 @@ from bnfold_cli.samples import builtin_models
 def test_choices_are_the_librarys(literal: object, enumeration: type[StrEnum]) -> None:
     """An option offers what the library takes, all of it and nothing else."""
     assert set(get_args(literal)) == {member.value for member in enumeration}
+
+
+def test_the_cost_model_has_every_provider() -> None:
+    """With figures or with a word that there are none."""
+    assert list(COSTS) == list(get_args(choices.Provider))
 
 
 def test_completion_knows_the_built_in_models() -> None:

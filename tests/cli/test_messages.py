@@ -132,3 +132,11 @@ def test_limits_of_bfloat16_are_told(bnfold: Run, options: list[str], newer: boo
     told = bnfold("export", "m.onnx", "-o", "bundle", "--precision", "bfloat16", *options).out
     assert ("opset 17 has no Conv in bfloat16; with --opset 22" in told) == newer
     assert ("CPU provider cannot load this bundle: it has no Conv in this type" in told) != newer
+
+
+def test_a_provider_whose_costs_nobody_measured(bnfold: Run) -> None:
+    """What is free is folded all the same, and the command says that this was all, where costs have a say."""
+    for command in (("fold", "m.onnx", "-o", "f.onnx"), ("inspect", "m.onnx")):
+        outcome = bnfold(*command, "--provider", "cuda")
+        assert (outcome.code, outcome.err.startswith("what a pass costs on cuda has not been measured")) == (0, True)
+    assert not bnfold("inspect", "m.onnx", "--provider", "cuda", "--objective", "no-bn").err

@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from bnfold.errors import InputError
 from bnfold.folding import Objective, fold
 from bnfold.folding.costs import COSTS, Costs
 from bnfold.folding.plan import make_plan
@@ -61,7 +62,7 @@ def test_a_normalization_takes_up_arithmetic_where_that_is_cheaper() -> None:
     assert folded.count("BatchNormalization") == 0
 
 
-@pytest.mark.parametrize("provider", COSTS)
+@pytest.mark.parametrize("provider", [provider for provider, costs in COSTS.items() if costs is not None])
 def test_the_figures_are_figures(provider: str) -> None:
     """Every pass costs something, and a Relu that a host takes in is not dearer than one that stands alone."""
     assert all(np.isfinite(cost) and cost > 0 for cost in vars(COSTS[provider]).values())
@@ -73,3 +74,11 @@ def test_a_border_map_has_its_price() -> None:
     model = b.model(b.conv(b.batch_norm(b.input(1, 3, 6, 5), 3), 3, 4, 3, 3, pads=[1, 1, 1, 1]))
     assert fold(model.clone()).batch_norms[0].reason is Reason.SLOWER
     assert all(outcome.removed for outcome in make_plan(model, costs=CHEAP_MAXIMUM).outcomes.values())
+
+
+def test_a_provider_that_was_not_measured_takes_what_is_free() -> None:
+    """The others are refused by name."""
+    report = fold(shared_feature(), provider="cuda")
+    assert [outcome.reason for outcome in report.batch_norms] == [None, Reason.SHIFT_FIXED]
+    with pytest.raises(InputError, match="provider abacus: expected one of cpu, cuda, tensorrt"):
+        fold(shared_feature(), provider="abacus")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from bnfold_cli.options import Force, Model, Objective, Report, Source, option
+from bnfold_cli.options import Force, Model, Objective, Report, RunsOn, Source, option
 from bnfold_cli.output import Output
 
 EXAMPLES = (
@@ -24,6 +24,7 @@ def run(
         bool, option("--explain", help="Show every BatchNormalization with what became of it, and why.")
     ] = False,
     objective: Objective = "latency",
+    provider: RunsOn = "cpu",
     merge: Annotated[
         bool,
         option("--merge", help="Also merge linear branches and chains of convolutions that are one convolution."),
@@ -44,17 +45,20 @@ def run(
     needs no torch.
     """
     from bnfold_cli.rendering import fold as rendering
-    from bnfold_cli.work.fold import fold
+    from bnfold_cli.work.fold import fold, remarks
 
     folded = fold(
         source,
         output,
         report=report,
         objective=objective,
+        provider=provider,
         merge=merge,
         duplicate_weights=not no_duplicate_weights,
         model=model,
         force=force,
     )
     out.result(folded.to_dict(), rendering.folded(folded.account, explain=explain))
+    for remark in remarks(objective, provider):
+        out.note(remark)
     out.note(f"wrote {output}")

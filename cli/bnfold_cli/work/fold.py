@@ -1,10 +1,11 @@
 """``bnfold fold`` and ``bnfold inspect``: from a file or a run to a folded file and its report."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnfold_cli.choices import Objective
+from bnfold_cli.choices import Objective, Provider
 from bnfold_cli.work.files import require_distinct, require_file_output, write_json
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def fold(
     *,
     report: Path | None = None,
     objective: Objective = "latency",
+    provider: Provider = "cpu",
     merge: bool = False,
     duplicate_weights: bool = True,
     model: str | None = None,
@@ -66,7 +68,7 @@ def fold(
     from bnfold_cli.work.sources import load_graph
 
     graph, provenance = load_graph(source, model=model)
-    folds = folding.fold(graph, folding.Objective(objective), duplicate_weights=duplicate_weights)
+    folds = folding.fold(graph, folding.Objective(objective), provider=provider, duplicate_weights=duplicate_weights)
     folded = Folded(provenance, output, account(folds, merging.merge(graph), graph) if merge else Account(folds))
     save(graph, output)
     if report is not None:
@@ -74,7 +76,9 @@ def fold(
     return folded
 
 
-def inspect(source: Path, *, objective: Objective = "latency", model: str | None = None) -> Inspected:
+def inspect(
+    source: Path, *, objective: Objective = "latency", provider: Provider = "cpu", model: str | None = None
+) -> Inspected:
     """Return what `fold` would do; nothing is written.
 
     Raises:
@@ -84,4 +88,15 @@ def inspect(source: Path, *, objective: Objective = "latency", model: str | None
     from bnfold_cli.work.sources import load_graph
 
     graph, provenance = load_graph(source, model=model)
-    return Inspected(provenance, folding.inspect(graph, folding.Objective(objective)))
+    return Inspected(provenance, folding.inspect(graph, folding.Objective(objective), provider=provider))
+
+
+def remarks(objective: Objective, provider: Provider) -> Iterator[str]:
+    """Yield what a user should know of a fold for a provider that has not been measured."""
+    from bnfold.folding import COSTS
+
+    if objective == "latency" and COSTS[provider] is None:
+        yield (
+            f"what a pass costs on {provider} has not been measured, so that only what is free is folded; "
+            "--objective no-bn folds the rest, too"
+        )
