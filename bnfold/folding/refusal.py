@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from bnfold.folding.contradiction import NO_CAUSE, Contradiction, Obstacle
+from bnfold.folding.forms import Pointwise
+from bnfold.folding.gauges import IDENTITY
 from bnfold.folding.network import Network
 from bnfold.folding.report import Reason
 
@@ -53,17 +55,17 @@ class Refusal:
     blockers: tuple[ir.Node, ...] = ()
 
 
-def refusal_of(contradiction: Contradiction, network: Network, node: ir.Node) -> Refusal:
-    """Translate what contradicts the removal of ``node``."""
-    nodes, causes = network.facts.nodes, contradiction.causes
+def refusal_of(contradiction: Contradiction, network: Network, pointwise: Pointwise) -> Refusal:
+    """Translate what contradicts the removal of a map."""
+    nodes, causes, node = network.facts.nodes, contradiction.causes, pointwise.node
     blockers = tuple(nodes[cause] for cause in causes if NO_CAUSE < cause < len(nodes) and nodes[cause] is not node)
     # Operators before affine maps: what another removal asks for is the lesser part of the story.
     maps = {pointwise.node for pointwise in network.pointwise}
     named = [node for node in blockers if node not in maps][:2] + [node for node in blockers if node in maps][:1]
-    names = [_describe(node, network) for node in named]
+    names = [*_held_before(pointwise, network), *(_describe(node, network) for node in named)]
     if len(nodes) in causes:
         names.append("an output of the graph")
-    witness = "; ".join(names) or "the inputs of the graph"
+    witness = "; ".join(dict.fromkeys(names)) or "the inputs of the graph"
     detail = f"the {_WHAT[contradiction.obstacle]} cannot pass {witness}"
     return Refusal(_REASONS[contradiction.obstacle], witness, detail, blockers)
 
@@ -84,7 +86,16 @@ def slower_refusal(refusal: Refusal, ratio: float) -> Refusal:
     return replace(refusal, reason=Reason.SLOWER, detail=detail)
 
 
+def _held_before(pointwise: Pointwise, network: Network) -> list[str]:
+    """Return what computes a map's input, where that is all there is to say about the input's gauge."""
+    label = network.label(pointwise.input)
+    if label is not None and (label != IDENTITY).any():
+        return []
+    producer = pointwise.input.producer()
+    return ["an input of the graph" if producer is None else _describe(producer, network)]
+
+
 def _describe(node: ir.Node, network: Network) -> str:
-    name = node.name or node.outputs[0].name
-    why = network.fixed.get(node, _WHY.get(node.op_type))
+    name, opaque = node.name or node.outputs[0].name, network.opaque.get(node)
+    why = network.fixed.get(node, _WHY.get(node.op_type)) if opaque is None else str(opaque)
     return f"{node.op_type} {name}" + (f" ({why})" if why else "")

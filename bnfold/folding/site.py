@@ -73,6 +73,9 @@ class Site:
             InputError: it holds NaN or infinity.
         """
         array, value = self.constant(slot), self.value(slot)
+        if array is None and value.is_initializer():
+            words = "is stored, but an input of the graph as well, so that a caller may override it"
+            raise Opaque(Reason.NOT_CONSTANT, f"{value.name} {words}")
         if array is None:
             raise Opaque(Reason.NOT_CONSTANT, f"{value.name} is not a constant")
         if not ir.DataType.from_numpy(array.dtype).is_floating_point():

@@ -106,7 +106,7 @@ class _Attempt:
             )
         except Contradiction as contradiction:
             self.gauges.rollback(mark)
-            return refusal_of(contradiction, self.network, pointwise.node)
+            return refusal_of(contradiction, self.network, pointwise)
         if linear is not None:
             self.linears[linear.node] = linear
         return None

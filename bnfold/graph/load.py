@@ -23,7 +23,7 @@ def load(path: Path) -> ir.Model:
     Raises:
         InputError: the file is missing, a directory, truncated, not ONNX, of an opset that is not known here, without
             outputs, reads values that nothing computes, holds a tensor that is shorter than its shape says, or its
-            external data is missing or lies outside its folder.
+            external data is missing or lies outside its folder; or it has sparse initializers.
     """
     require_file(path)
     try:
@@ -34,6 +34,8 @@ def load(path: Path) -> ir.Model:
         raise InputError(f"{path}: {error}.") from error
     if not proto.HasField("graph") or not proto.opset_import:
         raise InputError(f"{path}: not an ONNX model (it has no graph or no opset).")
+    if proto.graph.sparse_initializer:
+        raise InputError(f"{path}: its graph has sparse initializers; store them as plain ones.")
     try:
         with quiet():
             model = ir.from_proto(proto)

@@ -175,3 +175,13 @@ def test_a_tensor_that_two_normalizations_read_one_behind_the_other() -> None:
     second = b.batch_norm(first, 1, gamma=[1.8], beta=[1.3], mean=[1.5], variance=[1.2])
     folded = fold_checked(b.model(b("MatMul", b("Concat", second, first, axis=1), b.normal(2, 1))))
     assert folded.report.kept_count == 0
+
+
+def test_a_weight_that_is_an_input_is_named() -> None:
+    """A Conv whose weight comes at run time holds what it computes: it stands in the way, and why."""
+    b = Builder()
+    conv = b("Conv", b.input("N", 3, 5, 4), b.input(4, 3, 2, 2, name="w"), name="conv")
+    model = b.model(b.batch_norm(conv, 4))
+    inputs = {"x": np.ones((2, 3, 5, 4)), "w": np.ones((4, 3, 2, 2))}
+    (kept,) = fold_checked(model, inputs).report.batch_norms
+    assert kept.witness == "Conv conv (w is not a constant); an output of the graph"

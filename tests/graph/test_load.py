@@ -186,3 +186,13 @@ def test_an_opset_of_the_future_is_refused(tmp_path: Path) -> None:
     model.opset_import[0].version = 99
     with pytest.raises(InputError, match=r"opset 99 is newer than \d+"):
         load(write(tmp_path / "m.onnx", model))
+
+
+def test_sparse_initializers_are_refused(tmp_path: Path) -> None:
+    """The IR does not have them: it would leave a value that nothing computes."""
+    model = proto()
+    values, places = numpy_helper.from_array(WEIGHT[0], "w"), numpy_helper.from_array(np.arange(3), "places")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2, 3]))
+    del model.graph.initializer[:]
+    with pytest.raises(InputError, match="its graph has sparse initializers; store them as plain ones"):
+        load(write(tmp_path / "m.onnx", model))
