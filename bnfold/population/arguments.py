@@ -65,6 +65,11 @@ def count_samples(batch: object) -> int | None:
     return None if first is None else len(first)
 
 
+def told_samples(batch: object) -> int:
+    """Return what to tell of a batch that is done: its samples, or 1 where these cannot be told."""
+    return count_samples(batch) or 1
+
+
 def _tensors(batch: object) -> list[Tensor]:
     items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else (batch,)
     return [item for item in items if isinstance(item, Tensor) and item.ndim > 0]

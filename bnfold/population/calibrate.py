@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
 
 from bnfold.errors import InputError
-from bnfold.population.arguments import call_model, has_samples
+from bnfold.population.arguments import call_model, count_samples, has_samples, told_samples
 from bnfold.population.channels_last import channels_last
 from bnfold.population.estimators import Estimator
 from bnfold.population.findings import Findings
@@ -78,7 +78,7 @@ def calibrate(
         distributed: under an initialized ``torch.distributed`` group, merge with the other processes, which have to
             call ``calibrate`` too, each with its own batches; samples that a ``DistributedSampler`` gives twice are
             left out. Off: this process alone.
-        progress: wraps ``batches``.
+        progress: told of samples.
 
     Raises:
         InputError: there are no batches, a batch is not one of the above or not of the size that the estimator needs, a
@@ -122,15 +122,17 @@ class _Settings:
     def run(self, batches: Iterator[object], total: int | None) -> Findings:
         first, program, names = self._agreed(batches)
         rest = batches if first is None else chain((first,), batches)
+        # The last batch may be smaller: near enough to tell how long it takes.
+        samples = None if total is None else total * (count_samples(first) or 1)
         with nullcontext() if program is None else channels_last(program):
-            return self._find(program, names, rest, total)
+            return self._find(program, names, rest, samples)
 
     def _find(
         self, program: Program | None, names: tuple[str, ...] | str, batches: Iterator[object], total: int | None
     ) -> Findings:
         if self.estimator is not Estimator.SELF_CONSISTENT:
             run = by_hooks(self._call, self.layers) if program is None else by_steps(program, self.layers)
-            told = self.progress(batches, description="calibrate", total=total)
+            told = self.progress(batches, description="calibrate", total=total, samples=told_samples)
             return one_pass(run, told, self.estimator, self.processes)
         if isinstance(names, tuple):
             return walk(

@@ -8,6 +8,7 @@ from typing import Self
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from bnfold.population.arguments import told_samples
 from bnfold.population.spill import States
 from bnfold.population.tensor_states import own_storage, pack_tensors
 
@@ -23,6 +24,7 @@ class KeptBatches(AbstractContextManager["KeptBatches"]):
         self._batches = batches
         self._states = States[object](pack_tensors(), memory_budget)
         self._count = 0
+        self.samples = 0
         self.exhausted = False
 
     def read(self, count: int | None = None) -> None:
@@ -31,6 +33,7 @@ class KeptBatches(AbstractContextManager["KeptBatches"]):
             for batch in self._batches:
                 self._states.put(self._count, own_storage(batch))
                 self._count += 1
+                self.samples += told_samples(batch)
                 break
             else:
                 self.exhausted = True

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
 
 from bnfold.errors import InputError
-from bnfold.population.arguments import count_samples
+from bnfold.population.arguments import count_samples, told_samples
 from bnfold.population.estimators import Estimator, Pooled, empty_estimate
 from bnfold.population.findings import Findings, require_variance
 from bnfold.population.kept_batches import KeptBatches
@@ -50,6 +50,7 @@ Estimates = dict[str, Pooled]
 class _Told(TypedDict):
     description: str
     total: int
+    samples: Callable[[object], int]
 
 
 class _Reached(BaseException):
@@ -206,7 +207,7 @@ def _stop(_: nn.Module, __: object) -> None:
 
 
 def _told(what: str, batches: KeptBatches) -> _Told:
-    return {"description": f"calibrate, {what}", "total": len(batches)}
+    return {"description": f"calibrate, {what}", "total": batches.samples, "samples": told_samples}
 
 
 def _notes(several: Sequence[str], *, steady: bool) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ and stage k + 1 begins with its normalization. No step runs twice, whatever the 
 step needs is dropped at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import NamedTuple, cast
@@ -28,7 +28,7 @@ from bnfold.population.spill import States, spill_note
 from bnfold.population.tally import NO_BATCHES
 from bnfold.population.tensor_states import own_storage, pack_tensors, storages_of
 from bnfold.population.write import normalize_by
-from bnfold.progress import Progress
+from bnfold.progress import Progress, counting
 
 
 class Stage(NamedTuple):
@@ -69,10 +69,10 @@ def walk(
         names: of the BN layers that the forward pass calls, in its order.
         layers: all BN layers to calibrate, by name.
         batches: of this process.
-        total: their number, where it is known.
+        total: how many samples they have, where it is known.
         memory_budget: bytes that batches in waiting may hold in memory.
         processes: who else measures.
-        progress: told of the batches of each stage.
+        progress: told of samples; a stage is its share of each.
 
     Raises:
         InputError: there are no batches, a layer's input is not finite, a layer has one value per channel, or a
@@ -81,11 +81,13 @@ def walk(
     stages = [] if program is None else stages_of(program)
     estimates: dict[str, Pooled] = {}
     kept = frozenset[int]() if program is None else storages_of(program.model)
-    with States[object](pack_tensors(kept), memory_budget) as states:
-        here = _Here(program, states, total, progress)
+    with (
+        States[object](pack_tensors(kept), memory_budget) as states,
+        counting(progress, description="calibrate", total=total) as advance,
+    ):
+        here = _Here(program, states, lambda samples: advance(samples / len(names)))
         for index, name in enumerate(names):
-            where = f"calibrate, layer {index + 1} of {len(names)}"
-            waiting = here.begin(batches, where) if index == 0 else here.resume(where)
+            waiting = here.begin(batches) if index == 0 else here.resume()
             stage = stages[index] if stages else None
             last = index + 1 == len(names)
             channels = running_buffers(layers[name])[0].numel()
@@ -110,11 +112,10 @@ def _merged(name: str, parts: Sequence[Pooled]) -> Pooled:
 class _Here:
     """The part of a walk that is this process's own: its batches, and how far they have come."""
 
-    def __init__(self, program: Program | None, states: States[object], total: int | None, progress: Progress) -> None:
+    def __init__(self, program: Program | None, states: States[object], advance: Callable[[int], None]) -> None:
         self._program = program
         self._states = states
-        self._total = total
-        self._progress = progress
+        self._advance = advance
         self._portions = 0
         self._without_tensors = 0
         self.batches = 0
@@ -137,11 +138,12 @@ class _Here:
                 self._without_tensors = 0
             if not last:
                 self._states.put(index, environment)
+            self._advance(call.samples)
         return next(iter(ledger.estimates.values()), empty_estimate(Estimator.SELF_CONSISTENT, channels))
 
-    def begin(self, batches: Iterable[object], description: str) -> Iterator[tuple[int, Environment]]:
+    def begin(self, batches: Iterable[object]) -> Iterator[tuple[int, Environment]]:
         """Yield portions of the batches, numbered, as the forward pass begins with them."""
-        environments = self._read(self._progress(batches, description=description, total=self._total))
+        environments = self._read(batches)
         first = next(environments, None)
         if first is None:
             return
@@ -162,7 +164,7 @@ class _Here:
             self._without_tensors += samples is None
             yield self._program.begin(own_storage(batch))
 
-    def resume(self, description: str) -> Iterator[tuple[int, Environment]]:
+    def resume(self) -> Iterator[tuple[int, Environment]]:
         """Yield every portion with its number, as the stage before left it."""
-        for index in self._progress(range(self._portions), description=description, total=self._portions):
+        for index in range(self._portions):
             yield index, cast("Environment", self._states.take(index))

@@ -18,7 +18,7 @@ from bnfold.population_onnx.batches import ArrayBatches, pack_arrays
 from bnfold.population_onnx.layers import BatchNormLayer
 from bnfold.population_onnx.measure import measure
 from bnfold.population_onnx.stages import Arrays, Stage, Stages, Statistics, fed
-from bnfold.progress import Progress
+from bnfold.progress import Progress, counting
 from bnfold.verify.provider import Provider
 from bnfold.verify.runtime import Session, open_session
 
@@ -116,15 +116,19 @@ def rounded(layer: BatchNormLayer, mean: np.ndarray, variance: np.ndarray) -> St
 def walk(stages: Stages, batches: ArrayBatches, provider: Provider, memory_budget: int, progress: Progress) -> Findings:
     """Return self-consistent statistics: every stage over all batches before the next, as `bnfold.population.walk`."""
     estimates = {}
-    with Runner(stages, provider) as runner, States(pack_arrays, memory_budget) as states:
+    with (
+        Runner(stages, provider) as runner,
+        States(pack_arrays, memory_budget) as states,
+        counting(progress, description="calibrate", total=batches.samples) as advance,
+    ):
         for index, stage in enumerate(stages.stages):
-            where = f"calibrate, layer {index + 1} of {len(stages.stages)}"
             waiting: Iterable[Arrays] = batches if index == 0 else map(states.take, range(len(batches)))
             ledger = Ledger(Estimator.SELF_CONSISTENT)
-            for number, state in enumerate(progress(waiting, description=where, total=len(batches))):
+            for number, state in enumerate(waiting):
                 for _, call in runner.run(stage, state):
                     ledger.add(call)
                 states.put(number, state)
+                advance(batches.samples / len(batches) / len(stages.stages))
             runner.close()
             estimate = ledger.estimates[stage.layer.name]
             require_variance(stage.layer.name, estimate)
@@ -141,7 +145,7 @@ def one_pass(
     """Return statistics over minibatches by which the layers normalize, as `bnfold.population.one_pass`."""
     tally = Tally(estimator)
     with Runner(stages, provider) as runner:
-        for state in progress(batches, description="calibrate", total=len(batches)):
+        for state in progress(batches, description="calibrate", total=batches.samples, samples=_samples):
             samples = _samples(state)
             calls: list[_Call] = []
             for stage in stages.stages:

@@ -102,7 +102,7 @@ def main(folder: Path) -> None:
     (folder / "result.tmp").rename(folder / "result.json")
 
 
-def _lines(items: Any, *, description: str, total: int | None = None) -> Iterator[Any]:  # noqa: ARG001  (the protocol's names)
+def _lines(items: Any, *, description: str, total: int | None = None, samples: Any = None) -> Iterator[Any]:  # noqa: ARG001  (the protocol's names)
     for item in items:
         yield item
         sys.stdout.write("\n")

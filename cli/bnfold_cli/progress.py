@@ -1,6 +1,6 @@
 """Progress bars on stderr: description, bar, count, rate and time left."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -11,14 +11,16 @@ T = TypeVar("T")
 
 
 class RateColumn(ProgressColumn):
-    """Items per second, or seconds per item where that is the readable one."""
+    """Items or samples per second, or seconds for each where that is the readable one."""
 
     def render(self, task: Task) -> Text:
         """Return the rate, blank until there is one."""
         rate = task.speed
         if not rate:
             return Text("")
-        return Text(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each", style="progress.data.speed")
+        unit, digits = task.fields["unit"], 1 if rate < 100 else 0
+        text = f"{rate:.{digits}f}{unit}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+        return Text(text, style="progress.data.speed")
 
 
 class Bars:
@@ -38,16 +40,23 @@ class Bars:
             transient=True,
         )
 
-    def __call__(self, items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
+    def __call__(
+        self,
+        items: Iterable[T],
+        *,
+        description: str,
+        total: int | None = None,
+        samples: Callable[[T], float] | None = None,
+    ) -> Iterator[T]:
         """Yield the items; ``total`` is ``len(items)`` where it is not given and there is one."""
-        if total is None and isinstance(items, Sized):
+        if total is None and samples is None and isinstance(items, Sized):
             total = len(items)
         self._display.start()
-        task = self._display.add_task(description, total=total)
+        task = self._display.add_task(description, total=total, unit="" if samples is None else " samples")
         try:
             for item in items:
                 yield item
-                self._display.advance(task)
+                self._display.advance(task, 1 if samples is None else samples(item))
         finally:
             self._display.remove_task(task)
             if not self._display.task_ids:

@@ -1,9 +1,12 @@
 import io
+import re
+import time
 from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
 
+from bnfold.progress import counting
 from bnfold_cli.progress import Bars
 
 
@@ -48,3 +51,17 @@ def test_unknown_length_is_drawn() -> None:
     assert list(bars(items(), description="samples")) == [1, 2]
     bars.close()
     assert "/?" in stream.getvalue()
+
+
+def test_samples_are_counted() -> None:
+    """Items that stand for several samples, and work that no one loop covers: samples, and how many a second."""
+    bars, stream = _bars()
+    for _ in bars(range(3), description="batches", total=192, samples=lambda _: 64):
+        time.sleep(0.15)  # more than the tenth of a second after which a bar is drawn anew
+    with counting(bars, description="layers", total=512) as advance:
+        for _ in range(3):
+            advance(128)
+            time.sleep(0.15)
+    bars.close()
+    assert re.search(r"batches .* 128/192 +[\d.]+ samples/s", stream.getvalue())
+    assert re.search(r"layers .* 256/512 +[\d.]+ samples/s", stream.getvalue())

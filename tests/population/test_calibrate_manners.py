@@ -97,7 +97,9 @@ def failing_batches(error: BaseException) -> Iterator[Tensor]:
 def failing_progress(error: BaseException) -> Progress:
     """Return a progress that fails after its first item, as a bar does that is interrupted."""
 
-    def progress(items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
+    def progress(
+        items: Iterable[T], *, description: str, total: int | None = None, samples: object = None
+    ) -> Iterator[T]:
         for item in silent(items, description=description, total=total):
             yield item
             raise error
@@ -189,29 +191,36 @@ class Sized(torch.utils.data.IterableDataset[Tensor]):
 
 
 @pytest.mark.parametrize(
-    ("batches", "total"),
+    ("batches", "known"),
     [
-        (lambda: images(24).split(8), 3),
-        (lambda: torch.utils.data.DataLoader(images(24), batch_size=8), 3),  # pyright: ignore[reportArgumentType]  # indexable is enough
-        (lambda: iter([images(8)]), 1),
-        (lambda: (batch for batch in images(24).split(8)), None),
-        (lambda: torch.utils.data.DataLoader(Sized(), batch_size=4), None),
+        (lambda: images(24).split(8), True),
+        (lambda: torch.utils.data.DataLoader(images(24), batch_size=8), True),  # pyright: ignore[reportArgumentType]  # indexable is enough
+        (lambda: iter([images(24)]), True),
+        (lambda: (batch for batch in images(24).split(8)), False),
+        (lambda: torch.utils.data.DataLoader(Sized(), batch_size=4), False),
     ],
     ids=["tuple", "loader", "iterator", "generator", "loader without length"],
 )
-def test_progress_is_told_how_many_batches_there_are(
-    batches: Callable[[], Iterable[object]], total: int | None
-) -> None:
-    """The number of batches where it can be known, and None elsewhere; after the first pass it is known."""
-    told: list[int | None] = []
+@pytest.mark.parametrize("way", ["one pass", "walk", "passes"])
+def test_progress_counts_samples(batches: Callable[[], Iterable[object]], way: str, *, known: bool) -> None:
+    """Every sample once, of how many where that can be known, and in passes once for each pass."""
+    told: list[tuple[int | None, float]] = []
 
-    def progress(items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
-        told.append(total)
-        return silent(items, description=description, total=total)
+    def progress(
+        items: Iterable[T],
+        *,
+        description: str,
+        total: int | None = None,
+        samples: Callable[[T], float] | None = None,
+    ) -> Iterator[T]:
+        told.append((total, 0))
+        for item in items:
+            assert samples is not None
+            told[-1] = total, told[-1][1] + samples(item)
+            yield item
 
-    calibrate(classifier(), batches(), progress=progress, estimator=Estimator.POOLED)
-    assert told == [total]
-    told.clear()
-    report = calibrate(classifier(), batches(), progress=progress)
-    assert told[0] == total
-    assert len(told) == len(report.layers)
+    estimator = Estimator.POOLED if way == "one pass" else Estimator.SELF_CONSISTENT
+    forward_fn = (lambda model, batch: model(batch)) if way == "passes" else None
+    report = calibrate(classifier(), batches(), progress=progress, estimator=estimator, forward_fn=forward_fn)
+    total = report.samples if known or way == "passes" else None
+    assert told == [(total, pytest.approx(report.samples))] * (4 if way == "passes" else 1)

@@ -69,7 +69,7 @@ def _killed_from_outside(tiny: TinyTraining, folder: Path, step: int) -> int:
     """Kill a training when it says that it is about to take step number ``step``."""
     reader, writer = os.pipe()
 
-    def tell(items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
+    def tell(items: Iterable[T], *, description: str, total: int | None = None, samples: object = None) -> Iterator[T]:
         for number, item in enumerate(items):
             os.write(writer, bytes([number]))
             yield item

@@ -81,7 +81,14 @@ class StopAt:
     def __init__(self, step: int | None = None) -> None:
         self.step, self.seen, self.total = step, 0, -1
 
-    def __call__(self, items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
+    def __call__(
+        self,
+        items: Iterable[T],
+        *,
+        description: str,
+        total: int | None = None,
+        samples: object = None,  # noqa: ARG002  # the protocol's name
+    ) -> Iterator[T]:
         """Pass the items on until it is time."""
         assert description == "Training"
         self.total = -1 if total is None else total

@@ -362,7 +362,9 @@ def test_progress_is_told_of_every_evaluation(compare: Comparison) -> None:
     """Each evaluation says what it is and how many batches it has."""
     told: list[tuple[str, int]] = []
 
-    def progress(items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
+    def progress(
+        items: Iterable[T], *, description: str, total: int | None = None, samples: object = None
+    ) -> Iterator[T]:
         whole = list(items)
         told.append((description, len(whole)))
         yield from whole
