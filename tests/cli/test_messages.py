@@ -140,3 +140,14 @@ def test_a_provider_whose_costs_nobody_measured(bnfold: Run) -> None:
         outcome = bnfold(*command, "--provider", "cuda")
         assert (outcome.code, outcome.err.startswith("what a pass costs on cuda has not been measured")) == (0, True)
     assert not bnfold("inspect", "m.onnx", "--provider", "cuda", "--objective", "no-bn").err
+
+
+def test_a_graph_at_fault_is_named_with_its_file(bnfold: Run) -> None:
+    """The node and the parameter alone would not tell in which of many files to look."""
+    b = Builder(dtype=np.float32)
+    weight = b.stored(np.full((4, 3, 2, 2), np.inf))
+    onnx.save(b.proto(b.batch_norm(b("Conv", b.input("N", 3, 6, 5), weight, name="conv"), 4)), "inf.onnx")
+    for command in (("inspect", "inf.onnx"), ("fold", "inf.onnx", "-o", "f.onnx")):
+        outcome = bnfold(*command)
+        assert outcome.code == 2
+        assert outcome.err.startswith("error: inf.onnx: Conv conv: its parameter weight_1 holds NaN or infinity")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bnfold_cli.choices import Objective, Provider
 from bnfold_cli.work.files import require_distinct, require_file_output, write_json
+from bnfold_cli.work.naming import naming_graph
 
 if TYPE_CHECKING:
     from bnfold.export import Account
@@ -68,7 +69,10 @@ def fold(
     from bnfold_cli.work.sources import load_graph
 
     graph, provenance = load_graph(source, model=model)
-    folds = folding.fold(graph, folding.Objective(objective), provider=provider, duplicate_weights=duplicate_weights)
+    with naming_graph(source):
+        folds = folding.fold(
+            graph, folding.Objective(objective), provider=provider, duplicate_weights=duplicate_weights
+        )
     folded = Folded(provenance, output, account(folds, merging.merge(graph), graph) if merge else Account(folds))
     save(graph, output)
     if report is not None:
@@ -88,7 +92,8 @@ def inspect(
     from bnfold_cli.work.sources import load_graph
 
     graph, provenance = load_graph(source, model=model)
-    return Inspected(provenance, folding.inspect(graph, folding.Objective(objective), provider=provider))
+    with naming_graph(source):
+        return Inspected(provenance, folding.inspect(graph, folding.Objective(objective), provider=provider))
 
 
 def remarks(objective: Objective, provider: Provider) -> Iterator[str]:

@@ -25,6 +25,15 @@ def naming_source(source: Path) -> Generator[None]:
 
 
 @contextmanager
+def naming_graph(source: Path) -> Generator[None]:
+    """Name ``source`` where its graph is at fault."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+@contextmanager
 def naming_data(source: Path, data: str) -> Generator[None]:
     """Name the model and the data where the one does not take the other."""
     try:
