@@ -202,6 +202,15 @@ def test_what_is_normalized_before_and_behind(operator: str, objective: Objectiv
 
 
 @pytest.mark.parametrize("operator", sorted(set(MIDDLES) - {"Shape", "Size"}))
+def test_a_negative_scale(operator: str) -> None:
+    """Scales of both signs, and nothing but scales, on the way to a normalization that would take them all up."""
+    b = Builder()
+    x = b.batch_norm(b.input(2, C, 4, 4), C, **PLAIN, gamma=[1.0, -2.0, 0.5, -1.0])
+    y = MIDDLES[operator](b, x)
+    fold_checked(b.model(b.batch_norm(y, dims_of(b, y)[1])), objective=Objective.NO_BN)
+
+
+@pytest.mark.parametrize("operator", sorted(set(MIDDLES) - {"Shape", "Size"}))
 @pytest.mark.parametrize("axis", [2, 3])
 def test_channels_on_another_axis(operator: str, axis: int) -> None:
     """What an operator mixes, pads or repeats along that axis are channels then: right, whatever goes or stays."""
