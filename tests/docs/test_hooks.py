@@ -87,7 +87,7 @@ def test_a_diagram_as_a_file_follows_the_system() -> None:
 
 
 def test_the_operator_that_the_page_adds_would_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the page's own line in the table, a scale passes GlobalLpPool: the BN before and the Mul behind it both go."""
+    """With the page's own line in the table, a scale passes GlobalLpPool: BN before and Mul behind it both go."""
     entry, *_ = (block for block in blocks((DOCS / "adding-an-operator.md").read_text(), "python"))
     name, _, rule = entry.strip().rstrip(",").partition(": ")
     assert (name, rule) == ('"GlobalLpPool"', "pooling.lp_pool")
