@@ -45,7 +45,7 @@ def _apply_linear(editor: "_FoldEditor", linear: Linear, solution: Solution) -> 
     node, (offset, border) = linear.node, solution.bias(linear)
     editor.store(node, linear.weight_slot, _rounded_kernel(linear, solution))
     if linear.bias is not None and (offset.any() or operand(*linear.bias) is not None):
-        editor.rewrite(*linear.bias, offset, linear.dtype)
+        editor.rewrite(*linear.bias, linear.stored_offset(offset), linear.dtype)
     elif offset.any():
         editor.add_behind(node, offset, linear.dtype)
     if "beta" in node.attributes:

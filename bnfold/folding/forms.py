@@ -62,11 +62,37 @@ class Linear:
             kernel[np.broadcast_to(np.isin(part_of(self.targets, part), list(self.silenced)), kernel.shape)] = 0.0
         return kernel
 
+    def summed(self, moved: Array) -> Array:
+        """Return the sum over input channels of an array of the weight's shape, laid out as ``offset`` is."""
+        return moved.sum(axis=self.contraction)
+
+    def stored_offset(self, offset: Array) -> Array:
+        """Return ``offset`` in the shape in which the operator reads a bias."""
+        return offset
+
     def silence(self, channels: Iterable[int]) -> "Linear":
         """Return the operator with 0 as the value of some output channels, named by their gauge variables."""
         silenced = self.silenced | frozenset(channels)
         offset = np.where(np.isin(self.channels, list(silenced)), 0.0, self.offset)
         return replace(self, offset=offset, silenced=silenced)
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent(Linear):
+    """What LSTM, GRU and RNN do to their input before all else: W·x + b for each direction.
+
+    The weight is (D, R, I). The bias is (D, 2·R), of which the second half belongs to the state; ``offset`` is all of
+    it, and ``channels`` are as many.
+    """
+
+    def summed(self, moved: Array) -> Array:
+        """Return the sums in the first half of each direction's row."""
+        total = moved.sum(axis=self.contraction)
+        return np.concatenate([total, np.zeros_like(total)], axis=1).ravel()
+
+    def stored_offset(self, offset: Array) -> Array:
+        """Return a row for each direction."""
+        return offset.reshape(len(self.weight), -1)
 
 
 @dataclass(frozen=True, eq=False)

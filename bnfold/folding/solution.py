@@ -43,14 +43,14 @@ class Solution:
             return scale * offset, None
         moved = linear.kernel() * shift
         if linear.taps is None:
-            return scale * (offset - moved.sum(axis=linear.contraction)), None
+            return scale * (offset - linear.summed(moved)), None
         reached = moved.sum(axis=1)
         for taps in linear.taps:  # contracts the first tap axis left, appends the output axis
             reached = np.tensordot(reached, taps, axes=(1, 1))
         positions = tuple(range(1, reached.ndim))
         if (reached == reached[(slice(None), *(slice(1),) * len(positions))]).all():
             return scale * (offset - reached.max(axis=positions)), None
-        total = moved.sum(axis=linear.contraction)
+        total = linear.summed(moved)
         border = np.expand_dims(scale, positions) * (np.expand_dims(total, positions) - reached)
         return scale * (offset - total), border[np.newaxis]
 

@@ -89,6 +89,21 @@ def matmul(p: Program, x: Live) -> None:
         p.add(y.dims, "Add", *(operands if p.flag() else reversed(operands)))
 
 
+def recurrent(op_type: str, gates: int) -> Step:
+    """Return the step of a recurrent operator: any direction, with a bias or without."""
+
+    def step(p: Program, x: Live) -> None:
+        if x.rank == 3:
+            direction = p.choice(["forward", "reverse", "bidirectional"])
+            count, hidden = 2 if direction == "bidirectional" else 1, p.number(1, 2)
+            weights = [p.weight(count, gates * hidden, x.dims[2]), p.weight(count, gates * hidden, hidden)]
+            weights += [p.weight(count, 2 * gates * hidden)] if p.flag() else []
+            dims = [x.dims[0], count, x.dims[1], hidden]
+            p.add(dims, op_type, x.name, *weights, hidden_size=hidden, direction=direction)
+
+    return step
+
+
 def batch_norm(p: Program, x: Live) -> None:
     """BatchNormalization on the channel axis."""
     if x.rank >= 2:
@@ -498,6 +513,9 @@ STEPS: MappingProxyType[str, Step] = MappingProxyType(
         "ConvTranspose": conv_transpose,
         "Gemm": gemm,
         "MatMul": matmul,
+        "LSTM": recurrent("LSTM", 4),
+        "GRU": recurrent("GRU", 3),
+        "RNN": recurrent("RNN", 1),
         "BatchNormalization": batch_norm,
         "Add": add,
         "Sub": subtract,

@@ -25,6 +25,17 @@ def _resize(b: Builder, x: str) -> str:
     return b("Resize", x, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric")
 
 
+def _recurrent(op_type: str, gates: int) -> Middle:
+    """Return two directions over a sequence whose channels are those of x, with a bias."""
+
+    def middle(b: Builder, x: str) -> str:
+        rows = b("Reshape", b("Transpose", x, perm=[0, 2, 3, 1]), b.integers(8, 4, C))
+        weights = b.normal(2, gates * 3, C), b.normal(2, gates * 3, 3), b.normal(2, 2 * gates * 3)
+        return b(op_type, rows, *weights, hidden_size=3, direction="bidirectional")
+
+    return middle
+
+
 def _roi_align(b: Builder, x: str) -> str:
     regions = b.stored([[0.0, 0.0, 3.0, 2.0], [1.0, 0.0, 5.0, 3.0]])
     return b("RoiAlign", x, regions, b.integers(0, 1), output_height=2, output_width=2, sampling_ratio=1)
@@ -46,6 +57,9 @@ MIDDLES: MappingProxyType[str, Middle] = MappingProxyType(
         "ConvTranspose": lambda b, x: b("ConvTranspose", x, b.normal(C, 3, 2, 2)),
         "Gemm": lambda b, x: b("Gemm", b("Flatten", x), b.normal(C * 16, 6)),
         "MatMul": lambda b, x: b("MatMul", x, b.normal(4, 5)),
+        "LSTM": _recurrent("LSTM", 4),
+        "GRU": _recurrent("GRU", 3),
+        "RNN": _recurrent("RNN", 1),
         "BatchNormalization": lambda b, x: b.batch_norm(x, C),
         "Add": lambda b, x: b("Add", b.conv(x, C, C, 1, 1), b.conv(x, C, C, 1, 1)),
         "Sub": lambda b, x: b("Sub", b.conv(x, C, C, 1, 1), b.conv(x, C, C, 1, 1)),
@@ -132,6 +146,10 @@ STANDARDIZING = {"InstanceNormalization", "LayerNormalization"}
 """Operators that let nothing through, and take up what comes behind."""
 
 
+RECURRENT = {"GRU", "LSTM", "RNN"}
+"""Operators that take up what comes before, and let nothing through."""
+
+
 def test_every_operator_is_here() -> None:
     """An operator that gets a rule gets a line above."""
     assert set(MIDDLES) == set(RULES) - OTHER_OPSETS
@@ -150,11 +168,11 @@ def test_a_scale_passes(operator: str) -> None:
     left = {node.name for node in folded.model.graph} & {"double", "halve"}
     if operator in STANDARDIZING:
         assert left == {"double"}
-    else:
-        assert left == ({"halve"} if operator == "Div" else set())  # of Div and Mul one stays, and takes up the other
+    else:  # of Div and Mul one stays, and takes up the other
+        assert left == ({"halve"} if operator in {"Div", *RECURRENT} else set())
 
 
-@pytest.mark.parametrize("operator", sorted(set(MIDDLES) - {"Shape", "Size"}))
+@pytest.mark.parametrize("operator", sorted(set(MIDDLES) - {"Shape", "Size", *RECURRENT}))
 def test_channels_keep_their_order(operator: str) -> None:
     """Factors along some axis of the result are taken up by the Conv in front: each by the channel that it is for."""
     taken_up = 0

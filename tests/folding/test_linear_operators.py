@@ -245,3 +245,19 @@ def test_a_weight_for_other_channels_than_the_input_has() -> None:
     model.graph.inputs[0].shape = ir.Shape(["N", 5, 6, 5])
     with pytest.raises(InputError, match=r"Conv conv_\d+: .* 3 channels, x has 5"):
         fold(model)
+
+
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+@pytest.mark.parametrize("layout", [0, 1])
+def test_recurrent_operators(operator: str, gates: int, layout: int) -> None:
+    """The BN before goes into W and b: without a bias before, with lengths, and with a state that stays as it is."""
+    b = Builder()
+    x = b("Transpose", b.batch_norm(b.input(3, 4, 5), 4), perm=[0, 2, 1])
+    weights, state = [b.normal(1, gates * 2, 4), b.normal(1, gates * 2, 2)], b.normal(1, 5, 2)
+    if layout:
+        state = b.normal(3, 1, 2)
+    lengths = b.stored([3, 1, 2] if layout else [3, 1, 2, 3, 0], dtype="int32")
+    y = b(operator, x, *weights, None, lengths, state, hidden_size=2, layout=layout)
+    folded = fold_checked(b.model(y))
+    assert folded.count("BatchNormalization") == 0
+    assert folded.weight(operator, 3).shape == (1, 2 * gates * 2)

@@ -8,8 +8,8 @@ import onnx_ir as ir
 
 from bnfold.folding import labels
 from bnfold.folding.affine import Array
-from bnfold.folding.forms import Linear
-from bnfold.folding.gauges import Ids
+from bnfold.folding.forms import Linear, Recurrent
+from bnfold.folding.gauges import IDENTITY, Ids
 from bnfold.folding.network import Network, Opaque
 from bnfold.folding.report import Reason
 from bnfold.folding.rules.padding import border_taps, is_padded
@@ -148,6 +148,27 @@ def _matmul_of_activation(site: Site) -> None:
     if site.rank(0) == 1:
         label = np.squeeze(label, axis=-2)
     site.emit(labels.with_rank(label, rank))
+
+
+def recurrent(site: Site) -> None:
+    """LSTM, GRU, RNN, W (D, G·H, I), input channel axis 2: s_x and σ_x free, taken up by W and b; y is held."""
+    weight = site.weight(1)
+    directions, rows, count = weight.shape
+    inputs = site.channels(0, axis=2, count=count)
+    offset = site.parameter(3) if site.has(3) else np.zeros((directions, 2 * rows))
+    site.linear(
+        Recurrent(
+            node=site.node,
+            weight_slot=1,
+            weight=weight,
+            sources=labels.along(inputs, 2, 3),
+            targets=labels.identity(3),
+            contraction=(2,),
+            channels=np.full(offset.size, IDENTITY),
+            offset=offset.ravel(),
+            bias=(site.node, 3),
+        )
+    )
 
 
 def bias_add(network: Network, matmul: ir.Node) -> tuple[ir.Node, int] | None:
