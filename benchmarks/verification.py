@@ -3,8 +3,8 @@
 The network is the ResNet-50 of the onnx package with random weights, 224×224, folded by bnfold, on eight images. The
 unit is what any comparison pays: one plain inference of both models over all images, as the runtime does it, and the
 float64 evaluation of the original. The verdict adds the candidate in float64, with its weights rounded anew, the exact
-fold, the node at fault, wrong candidates, edge cases and the repeated runs. Both are timed in this process, the unit
-before and after the verification; peak memory is that of the process as a whole.
+fold, the node at fault, wrong candidates, edge cases and the repeated runs. Both are timed in this process, in turns:
+each verification is set against the units before and behind it. Peak memory is that of the process as a whole.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", nargs="?", default="resnet50", help="which of the light networks")
     parser.add_argument("--images", type=int, default=8, help="how many")
+    parser.add_argument("--rounds", type=int, default=3, help="how often, in turns with the unit")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         original, candidate = Path(name) / "original.onnx", Path(name) / "candidate.onnx"
@@ -41,19 +43,23 @@ def main() -> None:
         by_bnfold(original, candidate)
         model = load(original)
         inputs = random_inputs(model, arguments.images, 0)
-        before = _unit(original, candidate, inputs)
-        start = time.perf_counter()
-        report = verify(original, candidate, inputs, edges=edge_cases(model, {}, 0))
-        whole = time.perf_counter() - start
-        after = _unit(original, candidate, inputs)
+        units, wholes = [_unit(original, candidate, inputs)], list[float]()
+        report = None
+        for _ in range(arguments.rounds):
+            start = time.perf_counter()
+            report = verify(original, candidate, inputs, edges=edge_cases(model, {}, 0))
+            wholes.append(time.perf_counter() - start)
+            units.append(_unit(original, candidate, inputs))
+    assert report is not None
     table = Table("part", "seconds", title=f"{arguments.network}, {arguments.images} images: {report.verdict}")
-    unit = {part: (before[part] + after[part]) / 2 for part in before}
-    for part, seconds in unit.items():
-        table.add_row(part, f"{seconds:.2f}")
-    total = sum(unit.values())
-    table.add_row("unit", f"{total:.2f}", style="bold")
-    table.add_row("verification", f"{whole:.2f}", style="bold")
-    table.add_row("verification / unit", f"{whole / total:.2f} (aim: {AIM:.0f})", style="bold")
+    for part in units[0]:
+        table.add_row(part, f"{median(unit[part] for unit in units):.2f}")
+    totals = [sum(unit.values()) for unit in units]
+    ratios = [2 * whole / (a + b) for whole, a, b in zip(wholes, totals[:-1], totals[1:], strict=True)]
+    table.add_row("unit", f"{median(totals):.2f}", style="bold")
+    table.add_row("verification", f"{median(wholes):.2f}", style="bold")
+    each = f", by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}"
+    table.add_row("verification / unit", f"{median(ratios):.2f} (aim: {AIM:.0f}{each})", style="bold")
     table.add_row("peak memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     console = Console()
     console.print(table)

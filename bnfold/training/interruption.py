@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: the step in progress is taken to its end and saved; a second one ends at once."""
+"""Ctrl-C, SIGTERM and SIGHUP in training: the step in progress is taken to its end and saved; a second ends at once."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class InterruptedTrainingError(KeyboardInterrupt):

@@ -108,7 +108,7 @@ def train(
     """Train a network and leave a run folder (`bnfold.training.run`).
 
     The state is written at every measurement (the end of an epoch, unless told otherwise), every ``checkpoint_every``
-    steps, and behind the step at which SIGINT or SIGTERM comes; a second signal does not wait for that. Killed at any
+    steps, and behind the step at which SIGINT, SIGTERM or SIGHUP comes; a second does not wait for that. Killed at any
     moment, with ``resume`` and the same arguments it ends, on the CPU and with as many threads and processes, with the
     same weights bit by bit as if it had not been; where there is no checkpoint or no folder yet, it begins. A finished
     run comes back at once, or goes on if ``epochs`` or ``steps`` has grown (not with the cosine schedule, whose rates

@@ -14,6 +14,7 @@ from bnfold.verify.baseline import open_baseline
 from bnfold.verify.oracle import Array, Oracle
 from bnfold.verify.rounding import ROUNDING_DRAWS, rounded_again
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
+from bnfold.verify.signature import Signature
 from bnfold.verify.tolerance import Size
 
 
@@ -59,7 +60,7 @@ def evaluate_in_double(
     model: ir.Model, inputs: Arrays, plan: Sequence[slice], progress: Progress, description: str
 ) -> list[dict[str, Array]]:
     """Evaluate a graph by the oracle, batch by batch."""
-    oracle = Oracle(model)
+    oracle = Oracle.of(model)
     return [as_doubles(oracle.run(batch_of(inputs, where))) for where in progress(plan, description=description)]
 
 
@@ -74,14 +75,27 @@ class Stored:
 def evaluate_candidate(model: ir.Model, inputs: Arrays, plan: Sequence[slice], progress: Progress) -> Stored:
     """Evaluate the candidate by the oracle over all batches, and a few of them again with every weight rounded anew.
 
-    Each draw of ``bnfold.verify.rounding`` takes the next batch, so that together they see many samples.
+    Each draw of ``bnfold.verify.rounding`` takes another batch, and of that, where the outputs tell samples apart, the
+    sample with the largest outputs and the first one: more would cost more than all other evaluations together.
     """
-    oracle = Oracle(model)
+    oracle = Oracle.of(model)
     parts = [oracle.run(batch_of(inputs, where)) for where in progress(plan, description="float64, candidate")]
     generator = np.random.default_rng(0)
     moves: list[dict[str, Size]] = []
     for draw in progress(range(ROUNDING_DRAWS), description="float64, weights rounded anew"):
-        where, exact = plan[draw % len(plan)], as_doubles(parts[draw % len(plan)])
-        moved = as_doubles(oracle.run({**batch_of(inputs, where), **rounded_again(model, generator)}))
+        batch, exact = batch_of(inputs, plan[draw % len(plan)]), as_doubles(parts[draw % len(plan)])
+        few = _few(batch, exact, fixed=Signature.of(model).fixed_batch is not None)
+        if few is not None:
+            batch, exact = ({name: array[few] for name, array in arrays.items()} for arrays in (batch, exact))
+        moved = as_doubles(oracle.run({**batch, **rounded_again(model, generator)}))
         moves.append({name: Size.of_difference(moved[name], exact[name]) for name in exact})
     return Stored(as_doubles(joined(parts)), {name: Size.pooled([move[name] for move in moves]) for name in moves[0]})
+
+
+def _few(batch: Arrays, outputs: Mapping[str, Array], *, fixed: bool) -> list[int] | None:
+    """Return which samples of a batch stand for it; None for all, where it is fixed or samples are not told apart."""
+    counts = {len(array) if array.ndim else 0 for array in (*batch.values(), *outputs.values())}
+    if fixed or len(counts) != 1 or (size := counts.pop()) < 3:
+        return None
+    largest = np.max([np.abs(array).reshape(size, -1).max(axis=1, initial=0.0) for array in outputs.values()], axis=0)
+    return sorted({0, int(np.nanargmax(np.where(np.isnan(largest), -1.0, largest)))})

@@ -18,7 +18,7 @@ def recognized(candidate: ir.Model, inputs: Arrays, run: Arrays, right: Arrays) 
 
     ``right`` are the oracle's outputs on the same inputs; all outputs are compared, the worst explained one counts.
     """
-    oracle, left = Oracle(candidate), dict[Arithmetic, float]()
+    oracle, left = Oracle.of(candidate), dict[Arithmetic, float]()
     for arithmetic in Arithmetic:
         emulated = as_doubles(oracle.run(inputs, hook=emulating(arithmetic)))
         left[arithmetic] = max(

@@ -49,8 +49,8 @@ class References:
             InputError: the oracle cannot evaluate a node.
             TooLarge: there are more values than may be held.
         """
-        before = all_values(Oracle(original), inputs)
-        choices = [(fold.words, all_values(Oracle(fold.model), inputs)) for fold in folds]
+        before = all_values(Oracle.of(original), inputs)
+        choices = [(fold.words, all_values(Oracle.of(fold.model), inputs)) for fold in folds]
         return cls(inputs, before, (*choices, ("the original", before)))
 
     def like(self, values: Arrays) -> tuple[str, Arrays]:
@@ -70,7 +70,7 @@ def localize(candidate: ir.Model, references: References, sample: int) -> Locali
     Raises:
         InputError: the oracle cannot evaluate a node.
     """
-    oracle = Oracle(candidate)
+    oracle = Oracle.of(candidate)
     values = all_values(oracle, references.inputs)
     reference, exact = references.like(values)
     moved = rounded_again(candidate, np.random.default_rng(0))
@@ -131,7 +131,15 @@ class _Walk:
 
 
 def all_values(oracle: Oracle, inputs: Arrays) -> dict[str, Value]:
-    """Return everything that the nodes of a graph compute, by name."""
+    """Return everything that the nodes of a graph compute, by name.
+
+    Raises:
+        InputError: the oracle cannot evaluate a node.
+        TooLarge: these are more than `LARGEST` numbers.
+    """
+    known = oracle.remembered(inputs)
+    if known is not None:
+        return known
     kept: dict[str, Value] = {}
     room = LARGEST
 

@@ -10,7 +10,6 @@ from typing import Any
 import onnx_ir as ir
 
 from bnfold.errors import InputError
-from bnfold.graph import save
 from bnfold.progress import Progress
 from bnfold.verify.mutants import Mutant
 from bnfold.verify.oracle import Array
@@ -98,28 +97,37 @@ def try_mutants(
 
     The runtime's own optimizations are off: they change roundings, which no mutant is judged by.
     """
-    trials = [
-        _trial(mutant, candidate, inputs, plan, expected)
-        for mutant in progress(mutants, description="wrong candidates")
-    ]
+    with tempfile.TemporaryDirectory(prefix="bnfold-mutants-") as name:
+        # The weights are written once, and every mutant refers to them but for those that it changes.
+        whole = Path(name) / "candidate.onnx"
+        ir.save(candidate, whole, external_data="weights", size_threshold_bytes=_SMALL)
+        shared = ir.load(whole)
+        trials = [
+            _trial(mutant, shared, whole.with_name("mutant.onnx"), inputs, plan, expected)
+            for mutant in progress(mutants, description="wrong candidates")
+        ]
     return Mutation(tuple(trials))
 
 
-def _trial(mutant: Mutant, candidate: ir.Model, inputs: Arrays, plan: Sequence[slice], expected: Expected) -> Trial:
+_SMALL = 4096
+"""Bytes of a weight that is written with the graph: what shape inference reads has to be in it."""
+
+
+def _trial(
+    mutant: Mutant, candidate: ir.Model, path: Path, inputs: Arrays, plan: Sequence[slice], expected: Expected
+) -> Trial:
     kind = mutant.mistake.value
-    with tempfile.TemporaryDirectory(prefix="bnfold-mutant-") as folder:
-        path = Path(folder) / "mutant.onnx"
-        save(mutant.made(candidate), path)
-        try:
-            with open_session(path, Provider.CPU, optimized=False) as session:
-                worst = 0.0
-                for where, right in zip(plan, expected.batches, strict=True):
-                    wrong = as_doubles(session.run(batch_of(inputs, where)))
-                    worst = max(worst, excess(wrong, right, expected))
-                    if worst > 1:
-                        break
-        except InputError:  # it does not even run
-            return Trial(kind, mutant.node, None, killed=True)
+    ir.save(mutant.made(candidate), path)
+    try:
+        with open_session(path, Provider.CPU, optimized=False) as session:
+            worst = 0.0
+            for where, right in zip(plan, expected.batches, strict=True):
+                wrong = as_doubles(session.run(batch_of(inputs, where)))
+                worst = max(worst, excess(wrong, right, expected))
+                if worst > 1:
+                    break
+    except InputError:  # it does not even run
+        return Trial(kind, mutant.node, None, killed=True)
     return Trial(kind, mutant.node, worst, killed=worst > 1)
 
 

@@ -47,7 +47,7 @@ def take_trace(original: ir.Model, candidate: ir.Model, inputs: Arrays) -> Trace
     folds = exact_folds(original, candidate)
     try:
         references = References.of(original, folds, inputs)
-        values = all_values(Oracle(candidate), inputs)
+        values = all_values(Oracle.of(candidate), inputs)
     except TooLarge:
         return None
     reference, exact = references.like(values)
@@ -91,7 +91,7 @@ def _numbers(gauge: Gauge | None) -> tuple[float, ...]:
 
 def _rounding(model: ir.Model, dtype: ir.DataType, inputs: Arrays, names: list[str], parts: int) -> Array:
     """Return by value how far roundings of all weights of ``model`` to ``dtype`` move its sketch, (V, 2)."""
-    oracle, generator = Oracle(model), np.random.default_rng(0)
+    oracle, generator = Oracle.of(model), np.random.default_rng(0)
     wanted = frozenset(names)
     exact = _sketches(oracle, inputs, wanted, parts)
     moves = [
@@ -119,7 +119,7 @@ def follow_trace(candidate: ir.Model, trace: Trace, inputs: Arrays) -> Localizat
         InputError: the oracle cannot evaluate a node.
     """
     walk = _Walk(trace, UNIT_ROUNDOFF[precision(candidate)])
-    Oracle(candidate).run(inputs, hook=walk.judge)
+    Oracle.of(candidate).run(inputs, hook=walk.judge)
     return Localization(trace.reference, 0, tuple(walk.found), tuple(walk.unmatched), exact_inputs=False)
 
 

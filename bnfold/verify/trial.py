@@ -241,7 +241,7 @@ class Trial:
         """Say whether the original itself makes a sample depend on its neighbours; asked only if it matters."""
         if original is None or all(each.order is None or each.order.within(each.limit * 2) for each in steady):
             return False
-        oracle, batch = Oracle(original.model), batch_of(self.inputs, self.largest)
+        oracle, batch = Oracle.of(original.model), batch_of(self.inputs, self.largest)
         first = as_doubles(oracle.run(batch))
         reverse = as_doubles(oracle.run({name: array[::-1] if array.ndim else array for name, array in batch.items()}))
         return any(
@@ -258,13 +258,16 @@ class Trial:
         usual = {name: Size.of(value.oracle) for name, value in values.items()}
         runs = run.batches[len(self.plan) + 2 :]
         with open_baseline(original.path, original.model) as own:
-            judged = edge_reports(self.edges, Oracle(original.model), own, runs, usual, precisions, run.failure)
+            judged = edge_reports(self.edges, Oracle.of(original.model), own, runs, usual, precisions, run.failure)
             return tuple(self.progress(judged, description="edge cases", total=len(self.edges.names)))
 
     def _localization(
         self, values: Mapping[str, Values], outputs: Sequence[OutputReport], original: Original | None
     ) -> Localization | None:
-        """Look for the node at fault on the sample, or the fixed batch, whose error is largest."""
+        """Look for the node at fault on the sample, or the fixed batch, whose error is largest.
+
+        Where nothing exceeds its limit, any sample is as good as another: then on the first, which is evaluated.
+        """
         if original is None or not outputs:
             return None
         errors = np.zeros(self.samples)
@@ -275,7 +278,8 @@ class Trial:
                 errors = np.maximum(errors, error / max(output.runtime.tolerance.limit.largest, np.finfo(float).tiny))
         position = int(np.nanargmax(np.where(np.isnan(errors), np.inf, errors)))
         fed = [index for where in self.plan for index in range(where.start, where.stop)]
-        sample = fed[position]
+        failed = any(rung.judged and not rung.passed for output in outputs for rung in output.ladder)
+        sample = fed[position if failed else 0]
         fixed = len({where.stop - where.start for where in self.plan}) == 1 and self.plan[0].stop > 1
         where = next(w for w in self.plan if w.start <= sample < w.stop) if fixed else slice(sample, sample + 1)
         try:

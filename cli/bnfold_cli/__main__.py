@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from bnfold.errors import BnfoldError
 from bnfold.json_text import json_text
+from bnfold_cli.interrupts import INTERRUPTED, TOLD, interruptible
 from bnfold_cli.output import write
 
-INTERRUPTED = 130
 USAGE = 2
 INTERNAL = 5
 
@@ -25,13 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _replace_unprintable()
     try:
-        code = _run(arguments)
+        with interruptible():
+            code = _run(arguments)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
         return _fail(error, arguments)
     if code == INTERRUPTED:
-        write(sys.stderr, "interrupted\n")
+        write(sys.stderr, f"{TOLD}\n")
+        _write_failure("KeyboardInterrupt", TOLD, code, arguments)
     return code
 
 
@@ -52,10 +54,13 @@ def _fail(error: Exception, arguments: Sequence[str]) -> int:
     code, message = _explain(error)
     prefix = "internal error" if code == INTERNAL and not isinstance(error, BnfoldError) else "error"
     write(sys.stderr, f"{prefix}: {message}\n")
-    if "--json" in arguments:
-        failure = {"type": type(error).__name__, "message": message, "exit_code": code}
-        write(sys.stdout, json_text({"error": failure}))
+    _write_failure(type(error).__name__, message, code, arguments)
     return code
+
+
+def _write_failure(kind: str, message: str, code: int, arguments: Sequence[str]) -> None:
+    if "--json" in arguments:
+        write(sys.stdout, json_text({"error": {"type": kind, "message": message, "exit_code": code}}))
 
 
 def _explain(error: Exception) -> tuple[int, str]:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from bnfold.errors import AttestationError, BnfoldError, InputError
+from bnfold_cli.interrupts import TOLD
 from bnfold_cli.work import doctor
 from tests.cli.running import Run
 
@@ -22,7 +23,7 @@ def _plant(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (InputError("a.onnx: no such file."), 2, "error: a.onnx: no such file."),
         (AttestationError("CUDA is not there."), 3, "error: CUDA is not there."),
         (BnfoldError("two\nlines"), 5, "error: two lines"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, TOLD),
         (ZeroDivisionError("x / 0"), 5, "internal error: ZeroDivisionError: x / 0 (--debug shows the traceback)"),
         (AssertionError(), 5, "internal error: AssertionError (--debug shows the traceback)"),
     ],

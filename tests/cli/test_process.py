@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bnfold_cli.interrupts import TOLD
 from tests.cli.models import write_model
 from tests.cli.running import bnfold_process, child_environment
 
@@ -29,7 +30,7 @@ def test_interrupted_training_leaves_a_run_to_resume(number: signal.Signals) -> 
             time.sleep(0.05)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert (process.returncode, out, err) == (130, "", f"{TOLD}\n")
     files = {path.name for path in Path().rglob("*") if path.is_file()}
     assert files - {"best.safetensors"} == {"run.json", "metrics.jsonl", "checkpoint.safetensors"}
     assert '"finished": false' in Path("run/run.json").read_text()

@@ -87,8 +87,9 @@ def _grouped(image: Array, weight: Array, windows: Windows, result: Array) -> No
     for start in range(0, windows.output[0], step):
         block = slice(start, start + step)
         taps = [image[(..., *slices)][:, :, block] for _, slices in windows.taps()]
-        gathered = np.stack(taps, axis=2).reshape(rows.shape[0], rows.shape[2], -1)
-        result[:, :, block] = np.matmul(rows, gathered).reshape(result[:, :, block].shape)
+        gathered = taps[0] if len(taps) == 1 else np.stack(taps, axis=2)  # of one tap no copy is needed
+        product = np.matmul(rows, gathered.reshape(rows.shape[0], rows.shape[2], -1))
+        result[:, :, block] = product.reshape(result[:, :, block].shape)
 
 
 def _depthwise(image: Array, weight: Array, windows: Windows, result: Array) -> None:

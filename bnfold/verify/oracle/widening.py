@@ -1,6 +1,7 @@
 """A float64 twin of a graph: every stored number kept exactly, every later operation in double."""
 
-from typing import cast
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnx_ir as ir
@@ -34,10 +35,18 @@ def widened(model: ir.Model) -> ir.Model:
     return twin
 
 
+_wide: "WeakKeyDictionary[ir.TensorProtocol, ir.Tensor[Any]]" = WeakKeyDictionary()
+"""What has been widened: the twins of a graph and of its copies share their numbers, which nobody writes to."""
+
+
 def _widened_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     if tensor.dtype not in WIDENED:
         return tensor
-    return ir.Tensor(tensor.numpy().astype(np.float64), name=tensor.name)
+    if tensor not in _wide:
+        numbers = tensor.numpy().astype(np.float64)
+        numbers.flags.writeable = False
+        _wide[tensor] = ir.Tensor(numbers, name=tensor.name)
+    return _wide[tensor]
 
 
 def _widen_type(value: ir.Value) -> None:
