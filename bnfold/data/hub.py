@@ -5,10 +5,14 @@ an input under its column's name; the label is the column of class labels, else 
 """
 
 import functools
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 
@@ -20,6 +24,8 @@ from bnfold.errors import InputError, MissingDependencyError
 
 PREFIX = "hf:"
 _LABELS = ("label", "labels", "y", "target", "class")
+_PATIENCE = 5.0
+"""Seconds in which the hub has to answer."""
 _TEST = ("test", "validation", "valid", "val")
 
 
@@ -58,6 +64,8 @@ def _parts(spec: str) -> Mapping[str, Any]:
     import datasets
 
     place = spec.removeprefix(PREFIX)
+    if not Path(place).exists():
+        _require_reachable(spec, place)
     drawn = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
@@ -76,6 +84,27 @@ def _parts(spec: str) -> Mapping[str, Any]:
             if isinstance(feature, datasets.Image):
                 parts[name] = parts[name].cast_column(column, datasets.Image(decode=False))
     return parts
+
+
+def _require_reachable(spec: str, place: str) -> None:
+    """Check that a name can be one of the hub, and that the hub answers: the library tries for minutes.
+
+    Behind a proxy, and where the user wants what was downloaded before, the library is left to find out.
+    """
+    if place.startswith((".", "/", "~")) or place.count("/") > 1 or place.endswith(".parquet"):
+        raise InputError(f"{spec}: no such file or folder.")
+    from datasets import config
+
+    if config.HF_HUB_OFFLINE or getproxies():
+        return
+    hub = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    try:
+        socket.create_connection((hub.hostname or "", hub.port or 443), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise InputError(
+            f"{spec}: is no folder here, and {hub.hostname} cannot be reached ({error.strerror or error}); name a "
+            "folder of images or a parquet file, or set HF_HUB_OFFLINE=1 to use what was downloaded before."
+        ) from error
 
 
 def _label_column(part: Any) -> str | None:

@@ -16,6 +16,7 @@ from bnfold.training.metrics import Metric
 from bnfold.training.replicas import is_lost_connection
 
 _PROBE_SAMPLES = 2
+_COMPILER = ("torch._inductor", "torch._dynamo")
 
 
 def to_tensors(arrays: Mapping[str, Array], device: torch.device, *, channels_last: bool = False) -> dict[str, Tensor]:
@@ -50,6 +51,10 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     except Exception as error:
         if is_lost_connection(error):
             raise
+        if type(error).__module__.startswith(_COMPILER):
+            # Behind the reason it tells what to set to debug the compiler.
+            reason, _, _ = one_line(error).partition(" Set TORCH")
+            raise InputError(f"compile: {reason}; install what is missing, or train with --no-compile.") from error
         given = ", ".join(
             f"{name} {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for name, x in inputs.items()
         )
@@ -120,7 +125,9 @@ def _require_scores(dataset: Dataset, labels: Array, scores: object) -> None:
     probed = min(len(dataset), _PROBE_SAMPLES)
     expected = f"expected scores ({probed}, classes{''.join(f', {size}' for size in labels.shape[1:])}) of floats"
     if not isinstance(scores, Tensor):
-        raise InputError(f"{dataset.name}: the model returns {type(scores).__name__}; {expected}.")
+        raise InputError(
+            f"{dataset.name}: the model returns {type(scores).__name__}; {expected}, or loss and metrics of your own."
+        )
     found = (scores.shape[0], *scores.shape[2:]) if scores.ndim >= 2 else ()
     if found != (probed, *labels.shape[1:]) or not scores.is_floating_point():
         raise InputError(f"{dataset.name}: the model returns {scores.dtype} {tuple(scores.shape)}; {expected}.")
@@ -128,24 +135,32 @@ def _require_scores(dataset: Dataset, labels: Array, scores: object) -> None:
         raise InputError(f"{dataset.name}: label {labels.max()}, but the model has {scores.shape[1]} classes.")
 
 
-def require_trainable(model: nn.Module, batch: Batch) -> None:
+def require_trainable(model: nn.Module, batch: Batch, loss: Loss) -> None:
     """Check that the model takes a minibatch in training mode, where Batch Normalization refuses single values.
 
+    What it returns there may be other than in evaluation mode; the loss has to take it, and to have a gradient.
     Buffers, which the pass may change, are put back.
 
     Raises:
         InputError: it does not.
     """
+    assert batch.labels is not None
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    device = device_of(model)
+    value = loss(widened(call(model, to_tensors(batch.inputs, device))), to_labels(batch.labels, device))
+    if not value.requires_grad:
+        raise InputError(f"loss {loss.spec}: has no gradient: it depends on no parameter that can be trained.")
     with torch.no_grad():
-        call(model, to_tensors(batch.inputs, device_of(model)))
         for name, buffer in model.named_buffers():
             buffer.copy_(before.get(name, buffer))
 
 
 def _require_labels(dataset: Dataset) -> Array:
     if dataset.labels is None:
-        raise InputError(f"{dataset.name}: no labels; training and accuracy need them.")
+        raise InputError(
+            f"{dataset.name}: no labels; training and accuracy need them: the array y of an npz file, the labels of a "
+            "Dataset."
+        )
     return dataset.labels
 
 

@@ -209,7 +209,7 @@ def _make_session(source: ModelSource, plan: _Plan, replicas: Replicas, weights:
     for dataset in (plan.train_set, plan.test_set):
         require_fit(session.model, dataset, plan.loss, plan.metrics.values())
     (first, *_) = next(shares_between(plan.train_set, plan.settings, replicas, start=0, stop=1))
-    require_trainable(session.model, first.batch)
+    require_trainable(session.model, first.batch, plan.loss)
     if not replicas.is_first:
         random_state.seed_replica(plan.settings.seed, replicas.rank)
     return session
@@ -293,6 +293,11 @@ def _measure(session: Session, plan: _Plan, rate: float, watch: Stopwatch) -> No
 def _require_finite(loss: float, name: str, session: Session, plan: _Plan) -> None:
     if math.isfinite(loss):
         return
+    if session.step == 0:
+        raise BnfoldError(
+            f"{plan.folder}: the {name} is {loss} before the first update; look at the data, the initial weights and "
+            "the loss."
+        )
     kept = "none was written yet" if session.saved_step is None else f"that of step {session.saved_step} is kept"
     raise BnfoldError(
         f"{plan.folder}: the {name} is {loss} after step {session.step}: training diverged; checkpoint: {kept}; "

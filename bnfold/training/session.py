@@ -116,7 +116,8 @@ class Session:
         device = device_of(self.model)
         inputs = to_tensors(share.batch.inputs, device, channels_last=self.channels_last)
         with autocast(self.precision, device):
-            outputs = call(self.network or self.model, inputs)
+            # Not `or`: a compiled network asks the model for its length, which few have.
+            outputs = call(self.model if self.network is None else self.network, inputs)
         return self.loss(widened(outputs), to_labels(labels, device))
 
     def _move(self) -> None:

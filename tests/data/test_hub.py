@@ -144,6 +144,19 @@ def test_a_missing_label_is_named(tmp_path: Path) -> None:
     assert load_data(f"hf:{tmp_path / 'pets'}", Split.TRAIN).labels is None
 
 
+def test_a_hub_that_cannot_be_reached_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The library would try for minutes; a path that leads nowhere is not taken for a name."""
+    monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    words = "hf:mnist: is no folder here, and 127.0.0.1 cannot be reached .*; name a folder of images or a parquet file"
+    with pytest.raises(InputError, match=words):
+        load_data("hf:mnist", Split.TRAIN)
+    for place in ("./nowhere", f"{tmp_path}/nowhere", "nowhere.parquet", "some/where/else"):
+        with pytest.raises(InputError, match=f"hf:{place}: no such file or folder"):
+            load_data(f"hf:{place}", Split.TRAIN)
+
+
 def test_what_the_library_cannot_read_is_one_line(tmp_path: Path) -> None:
     """An empty folder, a set that is not there, one without numbers, and lists of different lengths."""
     (tmp_path / "empty").mkdir()

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 
 from bnfold.data import Batch, Dataset
 from bnfold.errors import InputError
 from bnfold.training.forward import call, device_of, evaluating, require_fit, require_trainable, to_tensors
+from bnfold.training.losses import Loss
 
 X = np.ones((5, 3), dtype=np.float32)
 Y = np.array([0, 1, 3, 2, 0])
@@ -70,7 +72,7 @@ def test_a_check_leaves_the_model_as_it_was() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     require_fit(model, Dataset("d", {"x": X}, Y))
-    require_trainable(model, Batch({"x": X}, Y))
+    require_trainable(model, Batch({"x": X}, Y), Loss())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
 
@@ -105,7 +107,12 @@ def test_dense_scores_fit_dense_labels() -> None:
             Y,
             "do not fit forward.*: got an unexpected keyword argument 'z'",
         ),
-        (Fixed({}), {"x": X}, Y, r"the model returns dict; expected scores \(2, classes\) of floats"),
+        (
+            Fixed({}),
+            {"x": X},
+            Y,
+            r"returns dict; expected scores \(2, classes\) of floats, or loss and metrics of your",
+        ),
         (Fixed(None), {"x": X}, Y, "the model returns NoneType; expected scores"),
         (Fixed(torch.zeros(2)), {"x": X}, Y, r"the model returns torch.float32 \(2,\); expected scores \(2, classes\)"),
         (Fixed(torch.zeros(3, 4)), {"x": X}, Y, r"the model returns torch.float32 \(3, 4\); expected scores"),
@@ -129,4 +136,25 @@ def test_batch_normalization_of_single_values_is_refused() -> None:
     """A minibatch of one has no variance: found before training rather than in it."""
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).train()
     with pytest.raises(InputError, match=r"x float32 \(1, 3\): ValueError: Expected more than 1 value per channel"):
-        require_trainable(model, Batch({"x": X[:1]}, Y[:1]))
+        require_trainable(model, Batch({"x": X[:1]}, Y[:1]), Loss())
+
+
+def test_a_loss_without_a_gradient_is_refused() -> None:
+    """Of frozen parameters, or of outputs that are cut off; found before training."""
+    with pytest.raises(InputError, match="loss cross-entropy: has no gradient: it depends on no parameter"):
+        require_trainable(nn.Linear(3, 4).requires_grad_(False).train(), Batch({"x": X}, Y), Loss())
+
+
+class Uncompilable(nn.Module):
+    """What torch.compile makes of a network where there is no compiler."""
+
+    def forward(self, _: Tensor) -> Tensor:
+        """Raise as it does."""
+        raise TorchDynamoException("No working C++ compiler found: g++\n\nSet TORCHDYNAMO_VERBOSE=1 for the trace")
+
+
+def test_a_missing_compiler_is_told_as_such() -> None:
+    """The option is named and what to do, rather than shapes that are not to blame."""
+    words = "^compile: TorchDynamoException: No working C.. compiler found: g..; install what is missing, or train with"
+    with pytest.raises(InputError, match=words):
+        call(Uncompilable(), {"x": torch.zeros(1)})

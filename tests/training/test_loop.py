@@ -131,3 +131,12 @@ def test_several_inputs_go_by_name(tmp_path: Path, builtins: Path) -> None:
     run = Run.open(tmp_path / "run")
     assert run.input_names == ("b", "a")
     assert run.record["inputs"]["a"] == {"shape": [5], "dtype": "float32"}
+
+
+def test_a_loss_that_is_nothing_from_the_start_is_no_divergence(tiny: TinyTraining, tmp_path: Path) -> None:
+    """No rate is to blame before the first update."""
+    loss = "def nothing(outputs, labels):\n    return outputs.sum() * float('nan')\n"
+    tiny.file.write_text(f"{tiny.file.read_text()}\n\n{loss}")
+    words = "the loss is nan before the first update; look at the data, the initial weights and the loss"
+    with pytest.raises(BnfoldError, match=words):
+        tiny.train(tmp_path / "run", settings={"loss": ":nothing"})

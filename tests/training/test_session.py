@@ -158,3 +158,27 @@ def test_the_device_is_what_was_asked_for() -> None:
         assert choose_device(Device.AUTO).type == "cpu"
         with pytest.raises(InputError, match=r"^device: no cuda here \(torch 2.*\); use cpu or auto\.$"):
             choose_device(Device.CUDA)
+
+
+class WithoutLength(nn.Module):
+    """Calls a layer; other than a Sequential it has no length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = linear()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, 2)`` to ``(N, 3)``."""
+        return self.layer(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch has deprecated
+def test_any_compiled_network_can_be_trained() -> None:
+    """A compiled module has a length if its model has one, and fails at the question if not."""
+    model, plain = WithoutLength(), linear()
+    compiled = torch.compile(model, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    session = Session(model, make_optimizer(model, Hyperparameters()), network=compiled)
+    expected = Session(plain, make_optimizer(plain, Hyperparameters())).update([Share(BATCH)], 0.1)
+    assert session.update([Share(BATCH)], 0.1) == expected
+    assert torch.equal(model.layer.weight, plain.weight)
