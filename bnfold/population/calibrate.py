@@ -8,7 +8,7 @@ from itertools import chain
 from operator import length_hint
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
 
 from bnfold.errors import InputError
@@ -82,8 +82,14 @@ def calibrate(
 
     Raises:
         InputError: there are no batches, a batch is not one of the above or not of the size that the estimator needs, a
-            layer's input is not finite, a statistic does not fit the buffer's type, or the model is uninitialized.
+            layer's input is not finite or its mask does not fit it, a statistic does not fit the buffer's type, or the
+            model is uninitialized.
     """
+    if isinstance(batches, Tensor | Mapping | str):
+        kind = type(batches).__name__
+        raise InputError(f"batches: expected an iterable of them, found one {kind}; for a single batch, give [batch].")
+    if memory_budget < 0:
+        raise InputError(f"memory budget: expected at least 0 bytes, found {memory_budget}.")
     layers, kept = split_layers(model, include_frozen=include_frozen)
     if estimator is Estimator.MOVING_AVERAGE or not layers:
         return _unchanged(layers, kept, estimator)
@@ -148,8 +154,8 @@ class _Settings:
         with KeptBatches(batches, self.memory_budget) as kept:
             self.processes.gather(kept.read)
             found = layer_passes(self._call, self.layers, kept, processes=self.processes, progress=self.progress)
-        note = f"The statistics took a pass for every BN layer: {names}."
-        return Findings(found.estimates, found.samples, found.batches, (note, *found.notes))
+        notes = (f"The statistics took a pass for every BN layer: {names}.",) if found.estimates else ()
+        return Findings(found.estimates, found.samples, found.batches, (*notes, *found.notes))
 
     def _call(self, batch: object) -> object:
         return (self.forward_fn or call_model)(self.model, batch)

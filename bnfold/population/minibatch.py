@@ -38,14 +38,25 @@ def measured_call(layer: str, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     """Return the call of a layer on an input (N, C, ...) and, in `bnfold.nn`'s layers, the mask (N, ...) beside it.
 
     Raises:
-        InputError: there are no values per channel.
+        InputError: there are no values per channel, or the mask is not of booleans, one for each of the values.
     """
     values, mask = [*args, *(kwargs[name] for name in ("input", "mask") if name in kwargs), None][:2]
     assert isinstance(values, Tensor), "a BN layer's input"
+    if mask is not None:
+        _require_mask(layer, mask, (len(values), *values.shape[2:]))
     try:
         return Call(layer, len(values), measure(values, mask))
     except InputError as error:
         raise InputError(f"BN layer {layer}: {error}") from error
+
+
+def _require_mask(layer: str, mask: object, shape: tuple[int, ...]) -> None:
+    if isinstance(mask, Tensor) and mask.dtype is torch.bool and mask.shape == shape:
+        return
+    found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+    raise InputError(
+        f"BN layer {layer}: expected a mask of torch.bool {shape}, true where a value counts, found {found}."
+    )
 
 
 @contextmanager

@@ -80,7 +80,10 @@ def bytes_per_sample(program: Program, environment: Environment) -> int | None:
         kind = _kind(program, _Step(node, given))
         if kind is None:
             return None
-        values[node] = program.compute(node, values)
+        try:
+            values[node] = program.compute(node, values)
+        except Exception:  # whatever torch raises: the walk meets it on the whole batch, and says more
+            return None
         given[node] = _Given(kind, values[node])
     if any(value.kind is not Kind.ROWS for value in _Step(last, given).inputs):
         return None

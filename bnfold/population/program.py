@@ -51,11 +51,12 @@ class Program:
             InputError: ``batch`` is not of the kind that the pass was recorded for.
         """
         arguments = bound_arguments(self.model, batch)
-        if _constants(arguments) != self._constants:
-            raise InputError(
-                f"batch: its arguments other than tensors are {_constants(arguments)}, in the first batch "
-                f"{self._constants}; give every batch the same, or pass a forward_fn."
-            )
+        found = _constants(arguments)
+        for name in (*found, *self._constants):
+            here, first = (_in_words(values, name) for values in (found, self._constants))
+            if here != first:
+                advice = "give every batch the same arguments, or pass a forward_fn"
+                raise InputError(f"batch: {name} is {here}, in the first batch {first}; {advice}.")
         placeholders = (node for node in self.nodes if node.op == "placeholder")
         # The sizes agree, see `capture`; placeholders behind the last BN layer do not exist.
         return dict(zip(placeholders, arguments.values(), strict=True))
@@ -170,6 +171,10 @@ class _Tracer(fx.Tracer):
 
 def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is None or isinstance(value, int | float | str)}
+
+
+def _in_words(constants: Mapping[str, Any], name: str) -> str:
+    return repr(constants[name]) if name in constants else "no constant"
 
 
 def _trace(model: nn.Module, layers: Mapping[str, _BatchNorm], constants: dict[str, Any]) -> fx.Graph:

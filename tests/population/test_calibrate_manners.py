@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -156,6 +156,33 @@ def test_bad_batches_are_refused(batches: list[Tensor], message: str) -> None:
     with pytest.raises(InputError, match=message):
         calibrate(model, batches)
     assert all(torch.equal(model.get_buffer(name), statistic) for name, statistic in before.items())
+
+
+@pytest.mark.parametrize(
+    ("batches", "settings", "message"),
+    [
+        (images(4), {}, r"found one Tensor; for a single batch, give \[batch\]"),
+        ({"images": images(4)}, {}, r"found one dict; for a single batch, give \[batch\]"),
+        ([images(4)], {"memory_budget": -1}, "expected at least 0 bytes, found -1"),
+        ([(images(4), images(4))], {}, r"does not fit Classifier\.forward: too many positional arguments"),
+        ([images(4).numpy()], {}, "found ndarray; pass a forward_fn"),
+    ],
+)
+def test_other_things_than_batches_are_refused(batches: Any, settings: dict[str, Any], message: str) -> None:
+    """One line that says what to give instead."""
+    with pytest.raises(InputError, match=message):
+        calibrate(classifier(), batches, **settings)
+
+
+@pytest.mark.parametrize("estimator", [Estimator.POOLED, Estimator.ALGORITHM_2, Estimator.SELF_CONSISTENT])
+def test_batches_without_samples_are_passed_over(estimator: Estimator) -> None:
+    """They count neither as samples nor as batches."""
+    with_empty, without = classifier(), classifier()
+    report = calibrate(with_empty, [images(0), images(8), images(0)], estimator=estimator)
+    calibrate(without, [images(8)], estimator=estimator)
+    assert (report.samples, report.batches) == (8, 1)
+    for name, statistic in statistics_of(without).items():
+        assert torch.equal(with_empty.get_buffer(name), statistic)
 
 
 def test_a_batch_of_one_value_is_refused_where_layers_normalize_by_it() -> None:

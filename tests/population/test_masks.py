@@ -96,3 +96,15 @@ def test_a_mask_without_anything_inside_is_refused() -> None:
     batch = padded()
     with pytest.raises(InputError, match=r"BN layer first: .* a mask \(23, 9\) that is nowhere true"):
         calibrate(model(), [{**batch, "mask": torch.zeros_like(batch["mask"])}])
+
+
+@pytest.mark.parametrize("estimator", [Estimator.POOLED, Estimator.SELF_CONSISTENT])
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [(torch.ones(4, 8, dtype=torch.bool), r"torch\.bool \(4, 8\)"), (torch.ones(4, 9), r"torch\.float32 \(4, 9\)")],
+)
+def test_masks_that_do_not_fit_are_refused(mask: Tensor, found: str, estimator: Estimator) -> None:
+    """Another shape or type than booleans for every position: one line that names the layer."""
+    batch = {"values": padded()["values"][:4], "mask": mask}
+    with pytest.raises(InputError, match=rf"BN layer first: expected a mask of torch\.bool \(4, 9\), .* found {found}"):
+        calibrate(model(), [batch], estimator=estimator)
