@@ -1,5 +1,6 @@
 """The supported operators: the table of rules, with what each rule says of itself."""
 
+import re
 from inspect import getdoc, getmodule
 
 from bnfold.folding.rules import RULES, Rule
@@ -25,7 +26,11 @@ def _link(operator: str) -> str:
 
 def _cell(rule: Rule) -> str:
     says = _first_line(rule).partition(": ")[2] or _first_line(rule)
-    return says.replace("*", r"\*").replace("|", r"\|").replace("_", r"\_")
+    return _INDEXED.sub(r"\1<sub>\2</sub>", says.replace("*", r"\*").replace("|", r"\|"))
+
+
+_INDEXED = re.compile(r"\b([sσ])_([a-z])\b")
+"""A gauge's scale or shift, of which value."""
 
 
 def _first_line(thing: object) -> str:
