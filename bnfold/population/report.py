@@ -23,6 +23,9 @@ NO_LAYERS: Final = "Nothing was recomputed: the model has no BN layer to calibra
 _NAMED: Final = 8
 """Channels of a layer that a note names; the JSON report has all."""
 
+_TOLD: Final = 5
+"""Layers with such channels that have a note of their own."""
+
 
 def relative_error(variance: Array, eps: float, mean_error: Array, variance_error: Array) -> Array:
     """Return how far sampling may have put the output of each channel (C,) off, before γ and β.
@@ -150,11 +153,12 @@ class CalibrationReport:
         limit = UNDERSAMPLED if goal is None else goal
         channels = {layer.name: layer.undersampled(limit) for layer in layers}
         undersampled = {name: found for name, found in channels.items() if found}
-        notes = (
-            *findings.notes,
-            *(_undersampled_note(layer, undersampled[layer.name], limit) for layer in layers if channels[layer.name]),
-            *map(str, kept),
-        )
+        told = [_undersampled_note(layer, channels[layer.name], limit) for layer in layers if channels[layer.name]]
+        more = len(told) - _TOLD
+        if more > 0:
+            are = "layers are" if more > 1 else "layer is"
+            told[_TOLD:] = [f"{more} more BN {are} undersampled too; the report names the channels. Use more samples."]
+        notes = (*findings.notes, *told, *map(str, kept))
         return cls(estimator, findings.samples, findings.batches, layers, kept, notes, undersampled)
 
     def to_dict(self) -> dict[str, object]:

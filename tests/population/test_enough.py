@@ -51,6 +51,15 @@ def test_a_channel_that_is_rarely_on_is_named_without_a_goal() -> None:
     assert report.undersampled == {"0": [7]}
 
 
+def test_many_layers_have_few_notes() -> None:
+    """Five layers are told of by name; the report has the channels of all."""
+    model = nn.Sequential(*(nn.BatchNorm1d(3) for _ in range(8)))
+    report = calibrate(model, values(40).split(25), until_relative_error=0.01)
+    assert len(report.undersampled) == 8
+    assert len([note for note in report.notes if "undersampled" in note]) == 6
+    assert report.notes[-1].startswith("3 more BN layers are undersampled too")
+
+
 def test_a_goal_of_nothing_is_refused() -> None:
     """Zero is never met."""
     with pytest.raises(InputError, match=r"expected a number above 0, found 0\.0"):
