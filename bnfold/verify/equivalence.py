@@ -13,7 +13,7 @@ from bnfold.bundle.reader import read_bundle
 from bnfold.errors import InputError
 from bnfold.progress import Progress, silent
 from bnfold.verify.edge_cases import EdgeCases
-from bnfold.verify.evidence import Reference, evaluate_in_double, evaluate_original, load_for_comparison
+from bnfold.verify.evidence import Reference, evaluate_in_double, evaluate_original, load_for_comparison, require_oracle
 from bnfold.verify.exact import exact_folds
 from bnfold.verify.mutation import MUTANTS
 from bnfold.verify.provider import Provider
@@ -62,6 +62,8 @@ def verify(
     signatures = Signature.of(ours), Signature.of(theirs)
     check_same(*signatures)
     plan = plan_of(inputs, *signatures)
+    require_oracle(original, ours)
+    require_oracle(candidate, theirs)
     files = {"original": original, "candidate": candidate}
     known = _order_findings(signatures[1], signatures[0].inputs, signatures[0].outputs, "the original")
     trial = Trial(theirs, inputs, plan, edges or EdgeCases.none(), provider, mutants, progress, files, known)
@@ -95,6 +97,7 @@ def verify_bundle(
     plan = plan_of(bundle.inputs, signature)
     golden = {"output": bundle.outputs, "baseline": bundle.baseline}
     _check_golden(folder, signature, golden, check_inputs(signature, bundle.inputs))
+    require_oracle(bundle.model_path, model)
     files = {"candidate": bundle.model_path, "manifest": folder / MANIFEST}
     known = _order_findings(signature, bundle.manifest.inputs, bundle.manifest.outputs, "the manifest")
     trial = Trial(model, bundle.inputs, plan, EdgeCases.none(), provider, mutants, progress, files, known)

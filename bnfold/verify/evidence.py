@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from bnfold.errors import InputError
 from bnfold.graph import load
 from bnfold.progress import Progress
 from bnfold.verify.baseline import open_baseline
@@ -38,6 +39,18 @@ def load_for_comparison(path: Path) -> ir.Model:
         InputError: as ``bnfold.graph.load``.
     """
     return lift_constants(load(path))
+
+
+def require_oracle(path: Path, model: ir.Model) -> None:
+    """Check that the oracle knows the operators of ``model``, read from ``path``.
+
+    Raises:
+        InputError: it does not; names the file.
+    """
+    try:
+        Oracle.of(model)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def lift_constants(model: ir.Model) -> ir.Model:
