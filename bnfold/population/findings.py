@@ -31,4 +31,5 @@ def require_variance(name: str, estimate: Pooled) -> None:
         InputError: one value has no variance.
     """
     if estimate.count < 2:
-        raise InputError(f"BN layer {name}: {estimate.count} value per channel has no variance; use more samples.")
+        found = "1 value per channel has" if estimate.count else "no value, under masks that are nowhere true, has"
+        raise InputError(f"BN layer {name}: {found} no variance; use more samples.")

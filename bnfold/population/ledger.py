@@ -40,11 +40,13 @@ class Ledger:
         self._held = 0
 
     def add(self, call: Observed) -> None:
-        """Take in one call.
+        """Take in one call; one whose mask is nowhere true counts as none.
 
         Raises:
             InputError: a layer was given values that are not finite; of this call, or of one that had waited.
         """
+        if call.count == 0:
+            return
         sums = call.sums()
         self._waiting.setdefault(call.layer, []).append(sums)
         self._held += sums.sums.size

@@ -67,7 +67,7 @@ def measure(values: Tensor, mask: Tensor | None = None) -> Measured:
     ``values`` is (N, C, ...) of any rank ≥ 2; an entry of the leading axis is a sample. float32 and half precision are
     read in float32: where mean ≫ std, the shift and x lie within a factor of two of each other and y is exact. float64
     is read in float64. The sums of the samples are added up in float64. With a ``mask`` (N, ...), booleans, only the
-    positions count where it is true.
+    positions count where it is true, and there may be none.
 
     Raises:
         InputError: ``values`` has rank below 2, or no values.
@@ -96,10 +96,8 @@ def _measure_masked(values: Tensor, mask: Tensor) -> Measured:
     inside, precision = mask.unsqueeze(1), torch.promote_types(values.dtype, torch.float32)
     counts = mask.reshape(len(mask), -1).sum(1)
     count = int(counts.sum())
-    if count == 0:
-        raise InputError(f"values: expected some per channel, found a mask {tuple(mask.shape)} that is nowhere true.")
     # Filled, not multiplied: padding may hold NaN.
-    shift = values.masked_fill(~inside, 0).sum((0, *axes), keepdim=True, dtype=precision) / count
+    shift = values.masked_fill(~inside, 0).sum((0, *axes), keepdim=True, dtype=precision) / max(count, 1)
     offsets = (values.to(precision) - shift).masked_fill(~inside, 0)
     sums, squares = (offsets.sum(axes), offsets.square().sum(axes)) if axes else (offsets, offsets.square())
     return Measured(count, counts, shift.view(-1), sums, squares)

@@ -19,7 +19,7 @@ class Tally:
     unfit for its estimator: it then stays out, with a note, unless it is the only one. Unfit is
 
     1. for every estimator: one value per channel, as in a single sample before a ``BatchNorm1d`` of (N, C). It has no
-       variance, and normalized by it every sample is β;
+       variance, and normalized by it every sample is β; none under a mask that is nowhere true;
     2. for ``ALGORITHM_2``: another size than that of the first. The paper's formula is over minibatches of one size.
     """
 
@@ -94,6 +94,8 @@ class Tally:
 
     def _object_to(self, sizes: Sizes) -> str | None:
         for layer, counts in sizes.items():
+            if min(counts) == 0:
+                return f"its mask is nowhere true at BN layer {layer}, which cannot normalize by it; leave it out."
             if min(counts) == 1:
                 return f"it has one value per channel at BN layer {layer}, which has no variance; use larger batches."
             if self.estimator is Estimator.ALGORITHM_2 and counts != self._sizes.get(layer, counts):

@@ -14,7 +14,6 @@ from typing import NamedTuple, cast
 from torch import fx
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]  # torch names its base no other way
 
-from bnfold.errors import InputError
 from bnfold.population.arguments import count_samples
 from bnfold.population.estimators import Estimator, Pooled, empty_estimate
 from bnfold.population.findings import Findings, require_variance
@@ -25,7 +24,6 @@ from bnfold.population.portions import portion_size, portions
 from bnfold.population.processes import Processes
 from bnfold.population.program import Environment, Program
 from bnfold.population.spill import States, spill_note
-from bnfold.population.tally import NO_BATCHES
 from bnfold.population.tensor_states import own_storage, pack_tensors, storages_of
 from bnfold.population.write import normalize_by
 from bnfold.progress import Progress, counting
@@ -103,8 +101,6 @@ def _merged(name: str, parts: Sequence[Pooled]) -> Pooled:
     estimate, *others = parts
     for other in others:
         estimate.merge(other)
-    if estimate.count == 0:
-        raise InputError(NO_BATCHES)
     require_variance(name, estimate)
     return estimate
 

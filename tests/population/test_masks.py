@@ -94,8 +94,24 @@ def test_minibatches_are_normalized_without_padding(estimator: Estimator) -> Non
 def test_a_mask_without_anything_inside_is_refused() -> None:
     """There is nothing to measure."""
     batch = padded()
-    with pytest.raises(InputError, match=r"BN layer first: .* a mask \(23, 9\) that is nowhere true"):
-        calibrate(model(), [{**batch, "mask": torch.zeros_like(batch["mask"])}])
+    nothing = {**batch, "mask": torch.zeros_like(batch["mask"])}
+    with pytest.raises(
+        InputError, match="BN layer first: no value, under masks that are nowhere true, has no variance"
+    ):
+        calibrate(model(), [nothing])
+    with pytest.raises(InputError, match="batch 1: its mask is nowhere true at BN layer first"):
+        calibrate(model(), [nothing, batch], estimator=Estimator.POOLED)
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_a_batch_of_padding_counts_as_nothing(*, captured: bool) -> None:
+    """Among others it changes no statistic, walked or in passes."""
+    batch = padded()
+    nothing = {**batch, "mask": torch.zeros_like(batch["mask"])}
+    report = calibrate(model(), [nothing, batch, nothing], forward_fn=None if captured else lambda m, b: m(**b))  # pyright: ignore[reportCallIssue]  # a dict
+    for layer, (mean, variance) in zip(report.layers, expected(), strict=True):
+        np.testing.assert_allclose(layer.new_mean, mean, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(layer.new_variance, variance, rtol=1e-10)
 
 
 @pytest.mark.parametrize("estimator", [Estimator.POOLED, Estimator.SELF_CONSISTENT])
