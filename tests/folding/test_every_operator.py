@@ -248,22 +248,25 @@ def test_what_mixes_or_pads_among_normalizations(operator: str) -> None:
     fold_checked(b.model(b.batch_norm(MIXERS[operator](b, x), C)), objective=Objective.NO_BN)
 
 
-def _joined_with_a_value_that_is_held(b: Builder) -> str:
-    return b.conv(b("Concat", b.batch_norm(b.input(2, C, 4, 4), C, **SHIFTS), b("Sigmoid", "x"), axis=2), C, 3, 1, 1)
+def _joined_with_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
+    return b.conv(b("Concat", b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x"), axis=2), C, 3, 1, 1)
 
 
-def _flattened_over_extents_that_are_not_known(b: Builder) -> str:
-    return b("Flatten", b.batch_norm(b.input("N", C, "H", "W"), C, **SCALES))
+def _flattened_over_extents_that_are_not_known(b: Builder, kind: dict[str, Any]) -> str:
+    return b("Flatten", b.batch_norm(b.input("N", C, "H", "W"), C, **kind))
 
 
-def _rows_of_a_gemm(b: Builder) -> str:
-    return b("Gemm", b("Transpose", b.batch_norm(b.input(5, C), C, **SCALES), perm=[1, 0]), b.normal(5, 3))
+def _rows_of_a_gemm(b: Builder, kind: dict[str, Any]) -> str:
+    return b("Gemm", b("Transpose", b.batch_norm(b.input(5, C), C, **kind), perm=[1, 0]), b.normal(5, 3))
 
 
 @pytest.mark.parametrize(
     "network", [_joined_with_a_value_that_is_held, _flattened_over_extents_that_are_not_known, _rows_of_a_gemm]
 )
-def test_channels_that_have_to_share_a_gauge(network: Callable[[Builder], str]) -> None:
+@pytest.mark.parametrize("kind", [SCALES, SHIFTS], ids=["scales", "shifts"])
+def test_channels_that_have_to_share_a_gauge(
+    network: Callable[[Builder, dict[str, Any]], str], kind: dict[str, Any]
+) -> None:
     """Where only a scale, or only a shift, tells them apart, and nothing else holds it."""
     b = Builder()
-    fold_checked(b.model(network(b)), objective=Objective.NO_BN)
+    fold_checked(b.model(network(b, kind)), objective=Objective.NO_BN)
