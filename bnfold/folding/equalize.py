@@ -78,6 +78,8 @@ def equalize(model: ir.Model) -> EqualizeReport:
         InputError: a weight is not finite.
     """
     network = state_rules(Network(Facts(model)))
+    for pointwise in network.turning:
+        network.keep_sign(pointwise)
     linears = tuple(network.linears.values())
     gauges = network.gauges
     roots, _ = gauges.roots(np.arange(len(gauges)))

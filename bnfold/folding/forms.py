@@ -122,6 +122,11 @@ class Carrier(StrEnum):
     STANDARDIZATION = "standardized x · a + b"
 
     @property
+    def turns_sign(self) -> bool:
+        """Whether the signs of the scales before and behind a node differ where it goes, and agree where it stays."""
+        return self is Carrier.MINUEND
+
+    @property
     def has_scale(self) -> bool:
         """Whether a kept node can take any a."""
         return self in {Carrier.BATCH_NORM, Carrier.MULTIPLIER, Carrier.DIVISOR}

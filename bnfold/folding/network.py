@@ -95,6 +95,15 @@ class Network:
         known = (None,) * label.ndim if dims is None else dims
         return tuple(extent if extent > 1 else dim for extent, dim in zip(label.shape, known, strict=True))
 
+    @property
+    def turning(self) -> list[Pointwise]:
+        """The maps c − x that can go, of which no rule has said that they keep a scale's sign."""
+        return [pointwise for pointwise in self.pointwise if pointwise.carrier.turns_sign and pointwise.removable]
+
+    def keep_sign(self, pointwise: Pointwise) -> None:
+        """State that c − x stays, which s_y = s_x alone leaves as it is."""
+        self.gauges.relate_scales(pointwise.targets, pointwise.sources, 1.0, self.facts.numbers[pointwise.node])
+
     def hold(self, value: ir.Value, cause: int) -> None:
         """Keep a value as it is, s = 1 and σ = 0: a graph output, an operand of an operator without a rule."""
         label = self.label(value)

@@ -1,6 +1,6 @@
 """Finds the affine maps that can go together, and the gauges under which they do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,14 +76,33 @@ class _Attempt:
         self.maps = {pointwise.node: pointwise for pointwise in network.pointwise}
         self.producers = {linear.node: linear.node for linear in network.linears.values()}
         self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
+        self._decide_signs(network.turning)
         for pointwise in sorted(network.pointwise, key=lambda p: isinstance(p, Normalization) != normalizations_first):
-            if pointwise.removable and pointwise not in self.refused:
+            if pointwise.removable and not pointwise.carrier.turns_sign and pointwise not in self.refused:
                 refusal = self._remove(pointwise, network.facts.numbers[pointwise.node])
                 if refusal is not None:
                     self.refused[pointwise] = refusal
         going = {pointwise: pointwise.removable and pointwise not in self.refused for pointwise in network.pointwise}
         self.removed = tuple(pointwise for pointwise, goes in going.items() if goes)
         self.kept = tuple(pointwise for pointwise, goes in going.items() if not goes)
+
+    def _decide_signs(self, turning: Sequence[Pointwise]) -> None:
+        """Try the removal of maps that turn the sign before all others, which depend on what becomes of these."""
+        mark = self.gauges.checkpoint()
+        try:
+            for pointwise in turning:
+                if pointwise not in self.refused:
+                    refusal = self._remove(pointwise, self.network.facts.numbers[pointwise.node])
+                    if refusal is None:
+                        continue
+                    self.refused[pointwise] = refusal
+                self.network.keep_sign(pointwise)
+        except Contradiction as contradiction:  # one that cannot go shares its scales with one that went: all stay
+            self.gauges.rollback(mark)
+            self.linears = dict(self.network.linears)
+            for pointwise in turning:
+                self.refused.setdefault(pointwise, refusal_of(contradiction, self.network, pointwise))
+                self.network.keep_sign(pointwise)
 
     def overstrained(self, solution: Solution) -> dict[int, ir.Node]:
         """Return the scale classes under which a constant would not fit its type, with the node that reads it."""

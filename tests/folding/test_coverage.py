@@ -437,7 +437,33 @@ def test_upsample() -> None:
 
 
 def test_a_constant_minus_a_value() -> None:
-    """Conv → c − x → Sigmoid: kept as it is, since a kept Sub could not hold another sign than its own; never wrong."""
+    """Conv → c − x → Sigmoid: the Conv takes up the sign as well."""
     b = Builder()
     hidden = b.conv(b.input("N", 3, 6, 5), 3, 4, 3, 3)
-    assert left(fold_checked(b.model(b("Sigmoid", b("Sub", b.normal(4, 1, 1), hidden))))) == {"Sub": 1}
+    assert left(fold_checked(b.model(b("Sigmoid", b("Sub", b.normal(4, 1, 1), hidden))))) == {}
+
+
+def test_a_constant_minus_a_value_between_normalizations() -> None:
+    """Conv → BN → c − x → BN → Relu → Conv: all three go."""
+    b = Builder()
+    hidden = b.batch_norm(b.conv(b.input("N", 3, 6, 5), 3, 4, 3, 3), 4)
+    hidden = b("Relu", b.batch_norm(b("Sub", b.normal(4, 1, 1), hidden), 4))
+    assert left(fold_checked(b.model(b.conv(hidden, 4, 2, 3, 3, pads=[1, 1, 1, 1])))) == {}
+
+
+def test_a_constant_minus_a_rectified_value() -> None:
+    """Relu → c − x → Relu: positive on both sides, so that it stays; scales pass, and BN goes before and behind it."""
+    b = Builder()
+    hidden = b("Relu", b.batch_norm(b.conv(b.input("N", 3, 6, 5), 3, 4, 3, 3), 4))
+    hidden = b("Relu", b("Sub", b.normal(4, 1, 1), hidden))
+    zero = np.zeros(4)
+    assert left(fold_checked(b.model(b("Sigmoid", b.batch_norm(hidden, 4, mean=zero, beta=zero))))) == {"Sub": 1}
+
+
+def test_two_constants_minus_one_value() -> None:
+    """v = c − u can go, w = d − u cannot, and v + w has one scale: then both stay."""
+    b = Builder()
+    u = b.conv(b.input("N", 3, "H", "W"), 3, 4, 1, 1)
+    v, w = (b("Sub", b.normal(4, 1, 1), u) for _ in range(2))
+    padded = b.conv(b("Add", v, w), 4, 2, 3, 3, pads=[1, 1, 1, 1]), b.conv(w, 4, 2, 3, 3, pads=[1, 1, 1, 1])
+    assert left(fold_checked(b.model(*padded, b.conv(v, 4, 2, 1, 1)))) == {"Sub": 2, "Add": 1}

@@ -192,6 +192,8 @@ def _affine(site: Site, slot: int, carrier: Carrier, *, scale: Array, offset: Ar
     1. Where they vary only along axes on which x's gauge does, or x's gauge varies nowhere and they vary along one
        axis, y gets variables of its own along these axes, and the node can be removed.
     2. Else, as for a position embedding, y's gauge varies as x's does, and the constant takes up what it can.
+
+    What turns the sign is left to who decides whether it goes, see `Network.keep_sign`.
     """
     rank = len(site.output_dims())
     x = labels.with_rank(site.label(slot), rank)
@@ -200,6 +202,7 @@ def _affine(site: Site, slot: int, carrier: Carrier, *, scale: Array, offset: Ar
     followed = not extra or (len(extra) == 1 and not labels.varying(x))
     shape = np.broadcast_shapes(x.shape, scale.shape) if followed else x.shape
     y = site.fresh(int(np.prod(shape))).reshape(shape)
+    removable = followed and not _enlarges(site, slot)
     site.pointwise(
         Pointwise(
             node=site.node,
@@ -209,10 +212,10 @@ def _affine(site: Site, slot: int, carrier: Carrier, *, scale: Array, offset: Ar
             affine=Affine(scale, offset),
             sources=x,
             targets=y,
-            removable=followed and not _enlarges(site, slot),
+            removable=removable,
         )
     )
-    if not carrier.has_scale:
+    if not carrier.has_scale and not (carrier.turns_sign and removable):
         site.same_scale(y, x)
     if not carrier.has_offset:
         _shift_by_factor(site, x, y, scale if followed else None)
