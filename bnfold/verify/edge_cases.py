@@ -3,6 +3,7 @@
 Each case is one sample, and is judged by itself: beside values a thousand times larger no other error would show.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import onnx_ir as ir
 
 from bnfold.verify.samples import Arrays, Range
 from bnfold.verify.signature import Port, Signature
+from bnfold.verify.tolerance import Size, Tolerance
 
 _LARGE = 2.0**10
 """Standard deviations of the case of large values; those of float16 have a sixteenth, or the first layer overflows."""
@@ -42,11 +44,26 @@ class EdgeCases:
 
 
 @dataclass(frozen=True)
+class EdgeOutput:
+    """One output on one case: its error, and what that is held to."""
+
+    name: str
+    error: Size
+    tolerance: Tolerance
+
+    @property
+    def excess(self) -> float:
+        """Return the error over its limit; infinite where the error is no number."""
+        excess = self.error / self.tolerance.limit
+        return math.inf if math.isnan(excess) else excess
+
+
+@dataclass(frozen=True)
 class EdgeCaseReport:
     """The outcome of one case over all outputs.
 
     ``error_over_limit`` is that of the worst output, None where the original is not finite on the case, and nothing
-    can be held to it.
+    can be held to it. ``outputs`` are those that can.
     """
 
     name: str
@@ -54,10 +71,12 @@ class EdgeCaseReport:
     passed: bool
     finite: bool
     error_over_limit: float | None
+    outputs: tuple[EdgeOutput, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the case for JSON."""
-        return {**asdict(self), "samples": 1}
+        sizes = [{"name": each.name, "error": asdict(each.error), **asdict(each.tolerance)} for each in self.outputs]
+        return {**asdict(self), "samples": 1, "outputs": sizes}
 
 
 def edge_cases(model: ir.Model, ranges: Mapping[str, Range], seed: int) -> EdgeCases:

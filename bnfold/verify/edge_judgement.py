@@ -6,17 +6,19 @@ import numpy as np
 
 from bnfold.errors import InputError
 from bnfold.verify.baseline import Baseline
-from bnfold.verify.edge_cases import WORDS, EdgeCaseReport, EdgeCases
+from bnfold.verify.edge_cases import WORDS, EdgeCaseReport, EdgeCases, EdgeOutput
 from bnfold.verify.judgement import Precisions
 from bnfold.verify.oracle import Array, Oracle
 from bnfold.verify.rounding import UNIT_ROUNDOFF
 from bnfold.verify.samples import Arrays, as_doubles, batch_of
-from bnfold.verify.tolerance import K, Size
+from bnfold.verify.tolerance import Size, Tolerance
 from bnfold.verify.verdict import Finding, Verdict
 
 
-def edge_excess(run: Array, exact: Array, baseline: Array, usual: Size, precisions: Precisions) -> float | None:
-    """Return the error of one output over its limit, None where the original is not finite.
+def edge_output(
+    name: str, run: Array, exact: Array, baseline: Array, usual: Size, precisions: Precisions
+) -> EdgeOutput | None:
+    """Return the error of one output and its tolerance, None where the original is not finite.
 
     limit = k·(b·u_s/u_b + u_s·y') + u_s·|y|, with b the original's own error on the case and y' the output's ``usual``
     size, on ordinary inputs. Where a case happens to make an output zero, b is zero too, and roundings of biases that
@@ -24,13 +26,11 @@ def edge_excess(run: Array, exact: Array, baseline: Array, usual: Size, precisio
     """
     if not (np.isfinite(exact).all() and np.isfinite(baseline).all()):
         return None
-    if run.shape != exact.shape:
-        return float("inf")
     u_stored = UNIT_ROUNDOFF[precisions.candidate]
     own = Size.of_difference(baseline, exact) * (u_stored / UNIT_ROUNDOFF[precisions.original])
-    limit = (own + usual * u_stored) * K + Size.of(exact) * u_stored
-    excess = Size.of_difference(run, exact) / limit
-    return float("inf") if np.isnan(excess) else excess
+    tolerance = Tolerance(own + usual * u_stored, Size.of(exact) * u_stored)
+    error = Size.of_difference(run, exact) if run.shape == exact.shape else Size(np.inf, np.inf)
+    return EdgeOutput(name, error, tolerance)
 
 
 def edge_reports(
@@ -64,17 +64,14 @@ def edge_reports(
             yield EdgeCaseReport(name, words, passed=False, finite=False, error_over_limit=None)
             return
         found = as_doubles(runs[index])
-        excesses = [
-            edge_excess(found[output], exact[output], own[output], size, precisions) for output, size in usual.items()
+        outputs = [
+            edge_output(output, found[output], exact[output], own[output], size, precisions)
+            for output, size in usual.items()
         ]
-        yield edge_case(name, excesses)
-
-
-def edge_case(name: str, excesses: Sequence[float | None]) -> EdgeCaseReport:
-    """Return the report of one case, by the output that is worst."""
-    known = [excess for excess in excesses if excess is not None]
-    worst = max(known, default=None)
-    return EdgeCaseReport(name, WORDS[name], worst is None or worst <= 1, len(known) == len(excesses), worst)
+        known = tuple(output for output in outputs if output is not None)
+        worst = max((output.excess for output in known), default=None)
+        passed = worst is None or worst <= 1
+        yield EdgeCaseReport(name, WORDS[name], passed, len(known) == len(outputs), worst, known)
 
 
 def edge_findings(cases: Sequence[EdgeCaseReport]) -> Iterator[Finding]:
@@ -82,5 +79,10 @@ def edge_findings(cases: Sequence[EdgeCaseReport]) -> Iterator[Finding]:
     for case in cases:
         if not case.passed:
             excess = case.error_over_limit
-            more = "" if excess is None else f": the error is {excess:.2g} times its limit"
-            yield Finding(Verdict.NOT_EQUIVALENT, f"edge case {case.name} ({case.words}){more}", "edge-case")
+            yield Finding(Verdict.NOT_EQUIVALENT, edge_words(case.name, case.words, excess), "edge-case")
+
+
+def edge_words(name: str, words: str, excess: float | None) -> str:
+    """Return the words for a case that is not passed."""
+    more = "" if excess is None else f": the error is {excess:.2g} times its limit"
+    return f"edge case {name} ({words}){more}"

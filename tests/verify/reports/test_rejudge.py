@@ -4,7 +4,8 @@ import pytest
 
 from bnfold.errors import InputError
 from bnfold.verify.reports import rejudge
-from tests.verify.reports.documents import Document
+from bnfold.verify.reports.schema import Kind, violations
+from tests.verify.reports.documents import Document, size
 
 
 @pytest.mark.parametrize("name", ["good", "bad", "unattested", "empty"])
@@ -129,3 +130,37 @@ def test_factors_are_numbers(good: Document, k: float, floor_scale: float, told:
     """A negative limit or NaN would pass or fail all in silence."""
     with pytest.raises(InputError, match=told):
         rejudge(good, k=k, floor_scale=floor_scale)
+
+
+def with_edge_cases(document: Document) -> Document:
+    """Return a report with one case at half of its limit, k times 1 + 4 = 12, and one that did not run."""
+    figures = {"error": size(6.0), "baseline": size(1.0), "floor": size(4.0), "name": "y"}
+    case = {
+        "name": "zeros",
+        "words": "all zeros",
+        "samples": 1,
+        "passed": True,
+        "error_over_limit": 0.5,
+        "finite": True,
+    }
+    return {**document, "edge_cases": [{**case, "outputs": [figures]}, {**case, "name": "large", "outputs": []}]}
+
+
+@pytest.mark.parametrize(
+    ("k", "floor_scale", "excess"), [(None, None, 0.5), (2, None, 1.0), (1, None, 1.2), (8, 0.5, 0.6), (0, 0, None)]
+)
+def test_edge_cases_are_judged_again(
+    good: Document, k: float | None, floor_scale: float | None, excess: float | None
+) -> None:
+    """By the figures of each output; what is not passed is found, and what did not run stays as it was."""
+    assert good["criterion"]["k"] == 8
+    again = rejudge(with_edge_cases(good), k=k, floor_scale=floor_scale)
+    first, second = again["edge_cases"]
+    assert first["error_over_limit"] == (None if excess is None else pytest.approx(excess))
+    assert first["passed"] == (excess is not None and excess <= 1)
+    assert second["passed"]
+    found = [finding["words"] for finding in again["findings"] if finding["about"] == "edge-case"]
+    assert len(found) == (not first["passed"])
+    assert again["exit_code"] != 0 or first["passed"]
+    assert not any("edge cases" in words for words in again["rejudged"]["cannot_rejudge"])
+    assert not list(violations(again, Kind.VERIFICATION))
