@@ -97,12 +97,14 @@ class Session:
         for place, share in enumerate(shares):
             with self._exchange(last=place == len(shares) - 1):
                 loss = self._loss(share)
-                values.append(loss.detach() * share.weight)
+                values.append(loss.detach() if share.weight == 1 else loss.detach() * share.weight)
                 # Replicas' gradients are averaged, where the shares' weights want a sum.
                 factor = share.weight * self.replicas.size
                 loss = loss if factor == 1 else loss * factor
                 (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        return float(self.replicas.sum(torch.stack(values).sum()))
+        # Each operation on a scalar costs as much as one on a small layer.
+        mean = values[0] if len(values) == 1 else torch.stack(values).sum()
+        return float(mean if self.replicas.size == 1 else self.replicas.sum(mean))
 
     def _exchange(self, *, last: bool) -> AbstractContextManager[object]:
         """Let replicas exchange gradients after the last share only."""
