@@ -5,24 +5,19 @@ draws the pictures of docs/paper.md and prints its tables, as ``bnfold compare``
 """
 
 import argparse
+import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bnfold_cli.output import Output
 from bnfold_cli.rendering.compare import compared
 from bnfold_cli.work.compare import compare
+from experiments.ensemble import members
 from experiments.percentiles import draw_percentiles, drift
-from experiments.plan import TRIALS
+from experiments.plan import PICTURES, TRIALS
 from experiments.training import run_folder, train_all
-
-TITLES = {
-    "figure-1": "MNIST subset, three layers of 100 sigmoids (figure 1a)",
-    "rates": "The same at 1, 5 and 30 times the rate",
-    "initial-weights": "The same from initial weights of other sizes",
-    "dropout": "The same with BN, Dropout, both and neither",
-    "variants": "Inception and its variants, an eighth of the channels, digits",
-}
 
 
 def main() -> None:
@@ -37,29 +32,41 @@ def main() -> None:
     started = time.monotonic()
     if not args.draw_only:
         train_all(args.output, TRIALS, args.seeds, args.processes)
-        print(f"Trained in {(time.monotonic() - started) / 60:.1f} minutes.")
+        passed = (time.monotonic() - started) / 60
+        print(f"Trained in {passed:.1f} minutes, {_processor_seconds() / 60:.1f} of a core's.")
     args.images.mkdir(parents=True, exist_ok=True)
-    for claim, title in TITLES.items():
-        _show(args.output, args.images, args.seeds, claim, title)
+    for name, (title, trials) in PICTURES.items():
+        folders = [run_folder(args.output, trial, seed) for trial in trials for seed in range(args.seeds)]
+        _show(folders, args.images / name, title)
     for suffix in ("png", "svg"):
         draw_percentiles(args.output, args.images / f"figure-1bc.{suffix}")
     for seed in range(args.seeds):
         print(f"seed {seed}: {drift(args.output, seed)}")
+        print(f"seed {seed}: {members(args.output, seed)}")
 
 
-def _show(root: Path, images: Path, seeds: int, claim: str, title: str) -> None:
+def _show(folders: Sequence[Path], picture: Path, title: str) -> None:
     """Print a claim's table and draw its curves; runs that diverged before they were measured are named."""
-    folders = [run_folder(root, trial, seed) for trial in TRIALS if trial.claim == claim for seed in range(seeds)]
-    measured = [folder for folder in folders if (folder / "metrics.jsonl").is_file()]
-    measured = [folder for folder in measured if (folder / "metrics.jsonl").stat().st_size]
+    measured = [folder for folder in folders if _is_measured(folder)]
     for folder in sorted(set(folders) - set(measured)):
         print(f"{folder}: no measurement", file=sys.stderr)
-    plots = [images / f"{claim}.{suffix}" for suffix in ("png", "svg")]
     if not measured:
         return
+    plots = [picture.with_suffix(suffix) for suffix in (".png", ".svg")]
     found = compare(measured, title=title, plots=plots, force=True)
     with Output("compare") as out:
         out.result(found.to_dict(), compared(found))
+
+
+def _is_measured(folder: Path) -> bool:
+    metrics = folder / "metrics.jsonl"
+    return metrics.is_file() and metrics.stat().st_size > 0
+
+
+def _processor_seconds() -> float:
+    """Return what this process and those that it has waited for have used."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 if __name__ == "__main__":

@@ -37,10 +37,15 @@ FIGURE_1 = (
     Trial("figure-1", "with-BN", "mnist-sigmoid-bn"),
 )
 
+_DIGITS: Settings = {"steps": 1000, "evaluate_every": 25}
+
 VARIANTS = tuple(
-    Trial("variants", model, model, {"downsampling": 1}, {"steps": 1000, "evaluate_every": 25}, "digits")
+    Trial("variants", model, model, {"downsampling": 1}, _DIGITS, "digits")
     for model in ("inception", "bn-baseline", "bn-x5", "bn-x30", "bn-x5-sigmoid", "inception-sigmoid")
 )
+
+# The modules at the end see 2×2 images.
+ENSEMBLE = (Trial("ensemble", "ensemble", "ensemble", {"downsampling": 1, "last_side": 2}, _DIGITS, "digits"),)
 
 _SHORT: Settings = {"steps": 2000, "evaluate_every": 50}
 
@@ -72,4 +77,13 @@ DROPOUT = tuple(
     for dropout in (0.0, 0.4)
 )
 
-TRIALS = (*FIGURE_1, *RATES, *INITIAL_WEIGHTS, *DROPOUT, *VARIANTS)
+PICTURES = {
+    "figure-1": ("MNIST subset, three layers of 100 sigmoids (figure 1a)", FIGURE_1),
+    "rates": ("The same at 1, 5 and 30 times the rate", RATES),
+    "initial-weights": ("The same from initial weights of other sizes", INITIAL_WEIGHTS),
+    "dropout": ("The same with BN, Dropout, both and neither", DROPOUT),
+    "variants": ("Inception and its variants, an eighth of the channels, digits", VARIANTS),
+}
+"""Title and trials of each picture of curves."""
+
+TRIALS = (*FIGURE_1, *RATES, *INITIAL_WEIGHTS, *DROPOUT, *VARIANTS, *ENSEMBLE)

@@ -43,7 +43,7 @@ def _train_one(job: tuple[Path, Trial, int]) -> str:
     """Train one run and return a line about it; one that diverges is kept as far as it went, as a result too."""
     root, trial, seed = job
     folder = run_folder(root, trial, seed)
-    if folder.is_dir() and Run.open(folder).finished:
+    if _is_done(trial, folder):
         return f"{folder}: is there"
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -53,14 +53,21 @@ def _train_one(job: tuple[Path, Trial, int]) -> str:
     return f"{folder}: {accuracy:.2%}"
 
 
-def _train(trial: Trial, seed: int, folder: Path, steps: int | None = None) -> float:
+def _is_done(trial: Trial, folder: Path) -> bool:
+    if trial in FIGURE_1:
+        return (folder / PERCENTILES_FILE).is_file()
+    return folder.is_dir() and Run.open(folder).finished
+
+
+def _train(trial: Trial, seed: int, folder: Path, steps: int | None = None, *, anew: bool = False) -> float:
+    """Train, or go on with what an interruption left, unless it is to begin anew."""
     source = resolve_model(trial.model, trial.args, builtin_models())
     recipe = source.recipe
     length = {} if steps is None else {"steps": steps}
     settings = recipe.hyperparameters({**trial.settings, **length, "seed": seed, "device": "cpu"})
     data = trial.data or recipe.data
     assert data is not None
-    result = train(source, data, settings, folder, resume=steps is not None)
+    result = train(source, data, settings, folder, resume=not anew, force=anew)
     accuracy = result.final.test_accuracy
     assert accuracy is not None
     return accuracy
@@ -70,11 +77,12 @@ def _watched(trial: Trial, seed: int, folder: Path) -> float:
     """Train in stretches (bit for bit the same as at once), and look at a sigmoid's input after each."""
     settings = resolve_model(trial.model, trial.args, builtin_models()).recipe.hyperparameters(trial.settings)
     assert settings.steps is not None
-    assert settings.evaluate_every is not None
+    every = settings.evaluate_every
+    assert every is not None
     seen: list[dict[str, object]] = []
     accuracy = 0.0
-    for step in range(settings.evaluate_every, settings.steps + 1, settings.evaluate_every):
-        accuracy = _train(trial, seed, folder, step)
+    for step in range(every, settings.steps + 1, every):
+        accuracy = _train(trial, seed, folder, step, anew=step == every)
         seen.append({"step": step, "percentiles": _last_sigmoid_input(Run.open(folder))})
     with atomic_file(folder / PERCENTILES_FILE) as temporary:
         temporary.write_text(json.dumps({"unit": _UNIT, "of": PERCENTILES, "steps": seen}))
