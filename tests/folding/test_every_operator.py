@@ -252,6 +252,10 @@ def _joined_with_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
     return b.conv(b("Concat", b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x"), axis=2), C, 3, 1, 1)
 
 
+def _compared_with_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
+    return b.conv(b("Max", b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x")), C, 3, 1, 1)
+
+
 def _flattened_over_extents_that_are_not_known(b: Builder, kind: dict[str, Any]) -> str:
     return b("Flatten", b.batch_norm(b.input("N", C, "H", "W"), C, **kind))
 
@@ -261,7 +265,13 @@ def _rows_of_a_gemm(b: Builder, kind: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(
-    "network", [_joined_with_a_value_that_is_held, _flattened_over_extents_that_are_not_known, _rows_of_a_gemm]
+    "network",
+    [
+        _joined_with_a_value_that_is_held,
+        _compared_with_a_value_that_is_held,
+        _flattened_over_extents_that_are_not_known,
+        _rows_of_a_gemm,
+    ],
 )
 @pytest.mark.parametrize("kind", [SCALES, SHIFTS], ids=["scales", "shifts"])
 def test_channels_that_have_to_share_a_gauge(
