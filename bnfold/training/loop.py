@@ -136,7 +136,7 @@ def train(
         InputError: anything that does not fit, found before the folder is touched.
         BnfoldError: the loss is no longer finite; the last checkpoint stays.
         ProcessLostError: another process ended before its time; likewise.
-        InterruptedTrainingError: SIGINT or SIGTERM came, in any of the processes.
+        InterruptedTrainingError: one of these signals came, in any of the processes.
     """
     hyperparameters = _with_absolute_functions(hyperparameters)
     with joined(choose_device(hyperparameters.device)) as replicas:

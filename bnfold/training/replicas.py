@@ -50,7 +50,7 @@ class Replicas:
 
     def any(self, found: bool) -> bool:
         """Return whether it was found in one replica at least."""
-        return bool(self.sum(torch.tensor([float(found)])) > 0)
+        return found if self.size == 1 else bool(self.sum(torch.tensor([float(found)])) > 0)
 
     def gather(self, value: T) -> list[T]:
         """Return every replica's value, in the order of their numbers; anything that pickles."""
