@@ -252,8 +252,12 @@ def _joined_with_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
     return b.conv(b("Concat", b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x"), axis=2), C, 3, 1, 1)
 
 
-def _compared_with_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
+def _at_least_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
     return b.conv(b("Max", b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x")), C, 3, 1, 1)
+
+
+def _at_most_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
+    return b.conv(b("Min", b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x")), C, 3, 1, 1)
 
 
 def _flattened_over_extents_that_are_not_known(b: Builder, kind: dict[str, Any]) -> str:
@@ -268,7 +272,8 @@ def _rows_of_a_gemm(b: Builder, kind: dict[str, Any]) -> str:
     "network",
     [
         _joined_with_a_value_that_is_held,
-        _compared_with_a_value_that_is_held,
+        _at_least_a_value_that_is_held,
+        _at_most_a_value_that_is_held,
         _flattened_over_extents_that_are_not_known,
         _rows_of_a_gemm,
     ],
