@@ -10,6 +10,7 @@ from tests.folding.builder import Builder
 def test_public_names() -> None:
     """What the package offers; a new name is a decision."""
     assert set(folding.__all__) == {
+        "COSTS",
         "Change",
         "Counts",
         "FoldReport",

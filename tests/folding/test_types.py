@@ -35,15 +35,10 @@ OPSET = 22
 BOUNDED = sorted(
     set(STEPS)
     - {
-        "BatchNormalization",
-        "Clip",
-        "Div",
-        "PRelu",
-        "Pad",
-        "ReduceMin",
-        "Resize",
-        "Sub",
-    }  # not monotone in all their numbers
+        *("BatchNormalization", "InstanceNormalization", "LayerNormalization", "GRU", "LSTM", "RNN"),
+        *("Clip", "Div", "GridSample", "LpPool", "Max", "Min", "Neg", "PRelu", "Pad", "ReduceL2", "ReduceMin"),
+        *("Resize", "RoiAlign", "Sub"),
+    }  # neither multilinear nor a maximum of one value, or not monotone in all their numbers
 )
 
 
