@@ -69,6 +69,7 @@ def transform(
     graph: ir.Model,
     *,
     strategy: Strategy = Strategy(),
+    provider: str = "cpu",
     opset: int | None = None,
     precision: Precision | None = None,
     inputs: Mapping[str, npt.NDArray[Any]] | None = None,
@@ -79,6 +80,7 @@ def transform(
     Args:
         graph: a network at inference.
         strategy: how to decide what has a price.
+        provider: where the model will run, as `bnfold.fold`: its cost model decides.
         opset: operator set to write; None for the graph's own.
         precision: type of the weights, rounded to it once; None for the graph's own types.
         inputs: by which ``precision`` tells what may be narrowed, each (N, *sample).
@@ -93,7 +95,7 @@ def transform(
     if precision is not None:
         optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
         graph = in_double(graph)
-    report = fold(graph, strategy.objective, duplicate_weights=strategy.duplicate_weights)
+    report = fold(graph, strategy.objective, provider=provider, duplicate_weights=strategy.duplicate_weights)
     both = account(report, merge(graph), graph) if strategy.merge else Account(report)
     ranges = equalize(graph) if even_ranges else None
     if precision is None:

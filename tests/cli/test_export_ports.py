@@ -88,6 +88,13 @@ def test_decisions_by_measuring(bnfold: Run, source: Path) -> None:
     assert "all ways to decide give the same graph" in told or "rounds on cpu" in told
 
 
+def test_a_provider_without_figures(bnfold: Run, source: Path) -> None:
+    """What was not measured decides nothing, and the command says so; nothing is run there."""
+    bundle = source.with_name("bundle")
+    outcome = bnfold("export", source, "-o", bundle, "--provider", "cuda")
+    assert (outcome.code, "cuda has not been measured" in outcome.err) == (0, True)
+
+
 def test_shards(bnfold: Run, source: Path) -> None:
     """Weights lie in several files, each listed with its hash; the bundle verifies, and notices a change in one."""
     bundle = source.with_name("bundle")

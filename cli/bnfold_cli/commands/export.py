@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from bnfold_cli import choices
-from bnfold_cli.options import Force, Model, Objective, Seed, Source, choice, data, option
+from bnfold_cli.options import Force, Model, Objective, RunsOn, Seed, Source, choice, data, option
 from bnfold_cli.output import Output
 
 EXAMPLES = (
@@ -87,11 +87,11 @@ def run(
             "--tune",
             metavar="BATCH",
             minimum=1,
-            help="Decide by measuring here, with batches of this many samples, rather than by cost models: whether a "
-            "BN is kept, a weight that two calls share is copied, and branches are merged.",
+            help="Decide by measuring on the --provider, with batches of this many samples, not by cost models: "
+            "whether a BN is kept, a weight that two calls share is copied, and branches are merged.",
         ),
     ] = None,
-    provider: Annotated[choices.Provider, choice("--provider", choices.Provider, help="Where --tune measures")] = "cpu",
+    provider: RunsOn = "cpu",
     model: Model = None,
     force: Force = False,
 ) -> None:
@@ -102,6 +102,7 @@ def run(
     """
     from bnfold_cli.rendering import export as rendering
     from bnfold_cli.work.export import export
+    from bnfold_cli.work.fold import remarks
     from bnfold_cli.work.ports import Ports
     from bnfold_cli.work.sizes import parse_size
 
@@ -124,3 +125,5 @@ def run(
         progress=out.progress,
     )
     out.result(exported.to_dict(), rendering.exported(exported))
+    for remark in remarks(objective, provider) if tune is None else ():
+        out.note(remark)

@@ -105,7 +105,7 @@ def export(
         ports: names, preprocessing and extents of inputs and outputs.
         max_shard_size: bytes of a file of weights beside the model; None for weights in the model, if it can hold them.
         batch: decide by measuring, with as many samples a call; None leaves it to the cost models.
-        provider: where to measure.
+        provider: where the bundle will be served: whose costs decide, or where to measure.
         model: the user's word for a run's model.
         force: replace a bundle that is there.
         progress: told of every graph and round that is measured.
@@ -131,6 +131,7 @@ def export(
         return transform(
             graph.clone(),
             strategy=strategy,
+            provider=provider,
             opset=opset,
             precision=None if precision is None else Precision(precision),
             inputs=inputs,
