@@ -44,6 +44,22 @@ def test_a_write_that_is_interrupted_leaves_what_was_there(
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
+def test_what_an_interruption_is_made_into() -> None:
+    """An import that is interrupted inside an extension module fails as an ImportError; an error without one stays."""
+
+    def fail(*, interrupted: bool) -> None:
+        try:
+            if interrupted:
+                signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise ImportError("initialization failed")
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), interruptible():
+        fail(interrupted=True)
+    with pytest.raises(ImportError), interruptible():
+        fail(interrupted=False)
+
+
 def test_what_the_caller_ignores_stays_ignored() -> None:
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
