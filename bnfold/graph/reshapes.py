@@ -3,6 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 
+from bnfold.graph.constants import Constants
+
 
 def make_reshapes_static(model: ir.Model) -> None:
     """Give a Reshape whose target is computed a constant target, where at most one extent has to be inferred.
@@ -30,12 +32,12 @@ def free_batches(model: ir.Model) -> None:
     Files that were exported with a fixed batch hold it in the targets of their Reshapes. The extents that are known now
     decide; what the graph computes at these stays the same.
     """
+    constants = Constants(model)
     for node in model.graph.all_nodes():
         if node.op_type != "Reshape" or node.domain != "" or node.inputs[0] is None:
             continue
-        source, wanted = node.inputs[0].shape, node.inputs[1] if len(node.inputs) > 1 else None
-        stored = None if wanted is None else ir.convenience.get_const_tensor(wanted)
-        target = [] if stored is None else stored.numpy().tolist()
+        source, stored = node.inputs[0].shape, constants.get(node.inputs[1])
+        target = [] if stored is None else stored.tolist()
         literal_zero = node.attributes.get_int("allowzero", 0) == 1
         if source is not None and source[:1] and target[:1] == [source[0]] and not literal_zero and node.graph:
             node.replace_input_with(1, _stored(node.graph, node, [0, *target[1:]]))

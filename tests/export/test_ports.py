@@ -63,6 +63,16 @@ def test_a_batch_stored_in_a_reshape_becomes_free(target: tuple[int, ...]) -> No
     np.testing.assert_allclose(found, np.repeat(expected, 3, axis=0), rtol=1e-12)
 
 
+def test_a_batch_that_a_caller_may_store_is_not_freed() -> None:
+    """The target is an input with a default: what the caller gives has to count."""
+    model = network(1, 4)
+    (target,) = [value for value in model.graph.initializers.values() if value.dtype is ir.DataType.INT64]
+    model.graph.inputs.append(target)
+    with pytest.raises(InputError, match="the graph cannot take"):
+        set_shapes(model, {"x": ("batch", 3, 6, 5)})
+    assert [value for node in model.graph if node.op_type == "Reshape" for value in node.inputs][1] is target
+
+
 def test_outputs_say_what_varies() -> None:
     """Where inference can follow an extent, the output has its name."""
     b = Builder()
