@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,7 @@ from bnfold.bench.pair import Difference, Pair, ratios
 from bnfold.bench.rounds import interleaved
 from bnfold.bench.spread import Spread
 from bnfold.export.transform import Strategy, Transformed
-from bnfold.folding import Objective
+from bnfold.folding import Objective, count_nodes
 from bnfold.graph import save
 from bnfold.progress import Progress, silent
 from bnfold.verify.provider import Provider
@@ -47,11 +48,6 @@ class Trial:
     seconds: Spread | None
     pair: Pair | None
 
-    @property
-    def faster(self) -> bool:
-        """Whether it can be told that it is faster than what the cost models decide on."""
-        return self.pair is not None and self.pair.difference is Difference.FASTER
-
     def to_dict(self) -> dict[str, Any]:
         """Return the trial for JSON; times are in seconds a call."""
         return {
@@ -81,8 +77,10 @@ class Tuning:
     @property
     def chosen(self) -> Strategy:
         """Return the way that stays: the fastest of those that are faster than the first beyond noise, or the first."""
-        faster = [trial for trial in self.trials if trial.faster]
-        return min(faster, key=_ratio).strategy if faster else self.trials[0].strategy
+        first, *others = self.trials
+        pairs = [(trial.pair, trial.strategy) for trial in others if trial.pair is not None]
+        faster = [(pair.ratio.median, way) for pair, way in pairs if pair.difference is Difference.FASTER]
+        return min(faster, key=itemgetter(0))[1] if faster else first.strategy
 
     def to_dict(self) -> dict[str, Any]:
         """Return the account for JSON."""
@@ -170,17 +168,11 @@ def _measured(
 
 
 def _trials(made: dict[Strategy, Transformed], seconds: dict[Strategy | None, list[float]]) -> Iterator[Trial]:
-    first, *_ = made
-    for strategy, transformed in made.items():
-        pair = None
-        if strategy != first:
-            control = ratios(seconds[_CONTROL], seconds[first])
-            pair = Pair(str(strategy), str(first), ratios(seconds[strategy], seconds[first]), control)
-        own = seconds.get(strategy)
-        yield Trial(
-            strategy, len(list(transformed.graph.graph.all_nodes())), None if own is None else Spread.of(own), pair
-        )
-
-
-def _ratio(trial: Trial) -> float:
-    return 1.0 if trial.pair is None else trial.pair.ratio.median
+    nodes = {strategy: count_nodes(transformed.graph).nodes for strategy, transformed in made.items()}
+    first, *others = made
+    yield Trial(first, nodes[first], Spread.of(seconds[first]) if seconds else None, None)
+    control = ratios(seconds[_CONTROL], seconds[first]) if seconds else None
+    for strategy in others:
+        assert control is not None
+        pair = Pair(str(strategy), str(first), ratios(seconds[strategy], seconds[first]), control)
+        yield Trial(strategy, nodes[strategy], Spread.of(seconds[strategy]), pair)
