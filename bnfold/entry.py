@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, overload
 
-from bnfold.errors import InputError
+from bnfold.errors import NeitherGraphNorModuleError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -110,5 +110,5 @@ def _is_graph(model: object) -> "TypeGuard[ir.Model]":
     import onnx_ir as ir
 
     if not isinstance(model, ir.Model) and "torch" not in sys.modules:
-        raise InputError(f"expected an ONNX model (bnfold.load) or a torch module, found {type(model).__name__}.")
+        raise NeitherGraphNorModuleError(model)
     return isinstance(model, ir.Model)

@@ -15,6 +15,13 @@ class InputError(BnfoldError):
     exit_code: ClassVar[int] = 2
 
 
+class NeitherGraphNorModuleError(InputError):
+    """What was given in place of a model is none."""
+
+    def __init__(self, found: object) -> None:
+        super().__init__(f"expected an ONNX model (bnfold.load) or a torch module, found {type(found).__name__}.")
+
+
 class MissingDependencyError(InputError):
     """A command needs a distribution that is not installed; the message says how to install it."""
 

@@ -9,7 +9,7 @@ import torch
 from onnx_ir.passes import common as passes
 from torch import Tensor, nn
 
-from bnfold.errors import InputError
+from bnfold.errors import InputError, NeitherGraphNorModuleError
 from bnfold.graph.exported_program import default_output_names, export_program, require_tensor_outputs, to_onnx
 from bnfold.graph.exporter_metadata import remove_exporter_metadata
 from bnfold.graph.module_names import name_after_parts, parameter_names, restore_parameter_names
@@ -77,7 +77,7 @@ def capture_on(module: object, inputs: Mapping[str, npt.NDArray[Any]]) -> ir.Mod
         InputError: as `capture`; or it is no module.
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"expected an ONNX model (bnfold.load) or a torch module, found {type(module).__name__}.")
+        raise NeitherGraphNorModuleError(module)
     return capture(module, tuple(map(torch.from_numpy, inputs.values())), input_names=list(inputs))
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import onnx_ir as ir
 from torch import Tensor, nn
 
-from bnfold.errors import InputError
+from bnfold.errors import InputError, NeitherGraphNorModuleError
 from bnfold.folding.apply import apply_plan
 from bnfold.folding.fold import Size, account, size_of
 from bnfold.folding.plan import Plan, make_plan
@@ -56,7 +56,7 @@ def fold_module(
         InputError: a BN is in training mode, torch cannot capture or copy the module, or its weights are not finite.
     """
     if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
-        raise InputError(f"expected an ONNX model (bnfold.load) or a torch module, found {type(module).__name__}.")
+        raise NeitherGraphNorModuleError(module)
     require_inference_mode(module)
     examples = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     folded = copied(module)
