@@ -107,6 +107,8 @@ def from_torch(name: str, folder: Path) -> Network:
             tensor.uniform_(0.5, 2.0)
         elif key.endswith("running_mean"):
             tensor.normal_()
+        elif key.endswith("bias"):  # starts at 0, which tools leave out
+            tensor.normal_(std=0.1)
     examples = tuple(to_tensors(inputs, torch.device("cpu")).values())
     graph = capture(module, examples, input_names=list(inputs))
     written = folder / "torch.onnx"

@@ -9,12 +9,13 @@ from onnxscript.rewriter.rules.common import no_op_transpose_rule, reshape_resha
 
 from bnfold.export.check import check, objection
 from bnfold.export.opset import convert_opset
+from bnfold.export.rows import use_gemms
 from bnfold.graph.computed_weights import store_computed_weights
 from bnfold.graph.concats import join_concats
 from bnfold.graph.exporter_metadata import remove_exporter_metadata
 from bnfold.graph.extents import name_extents
 from bnfold.graph.quiet import quiet
-from bnfold.graph.reshapes import skip_reshapes
+from bnfold.graph.reshapes import sink_reshapes, skip_reshapes
 from bnfold.graph.sequences import has_sequences
 from bnfold.graph.signature import kept_signature
 from bnfold.graph.simplify import simplify
@@ -35,10 +36,11 @@ def optimize(model: ir.Model, *, opset: int | None = None) -> None:
 
     Constants and shape arithmetic are folded (exactly, and never at the price of a much larger file, see
     `bnfold.graph.constant_folding`), identities, inference dropouts, transpositions and reshapes that cancel skipped,
-    concatenations in a row joined, equal nodes and small equal initializers shared, what is unused removed. Extents are
-    named after those of the inputs. Inputs and outputs keep names, types, order and
-    symbolic shapes; every value stays the same, except where an operator of another ``opset`` rounds elsewhere, and for
-    weights that the graph computes from others (weight norm), which are stored as what they are in float64.
+    concatenations in a row joined, linear layers of (N, L, C) written as Gemm, equal nodes and small equal initializers
+    shared, what is unused removed. Extents are named after those of the inputs. Inputs and outputs keep names, types,
+    order and symbolic shapes; every value stays the same, except where a Gemm or an operator of another ``opset``
+    rounds elsewhere, and for weights that the graph computes from others (weight norm), which are stored as what they
+    are in float64.
 
     A graph that a pass cannot handle, or that the checker accepts before and refuses after, stays as it was, with a
     warning.
@@ -63,12 +65,10 @@ def _simplify_checked(model: ir.Model) -> str | None:
     before, strict = model.clone().graph, objection(model, strict=True) is None
     try:
         with kept_signature(model):
-            _infer_shapes_anew(model)
-            _MOVES.apply_to_model(model)
-            skip_reshapes(model)  # leaves identities, as the rules do: `simplify` skips them
-            join_concats(model)
-            simplify(model)
+            _reduce(model)
             store_computed_weights(model)
+            if use_gemms(model):
+                _reduce(model)
             _share(model)
         reason = objection(model, strict=strict)
     except RuntimeError as error:  # what onnxscript's constant folding raises, whatever went wrong in it
@@ -76,6 +76,16 @@ def _simplify_checked(model: ir.Model) -> str | None:
     if reason is not None:
         model.graph = before
     return reason
+
+
+def _reduce(model: ir.Model) -> None:
+    """Leave out what moves data to and fro, and compute what is known."""
+    _infer_shapes_anew(model)
+    sink_reshapes(model)
+    _MOVES.apply_to_model(model)
+    skip_reshapes(model)  # leaves identities, as the rules do: `simplify` skips them
+    join_concats(model)
+    simplify(model)
 
 
 def _convert_checked(model: ir.Model, opset: int) -> None:

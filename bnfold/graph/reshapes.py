@@ -5,6 +5,11 @@ import onnx_ir as ir
 
 from bnfold.graph.constants import Constants
 
+ACTIVATIONS = frozenset(
+    {"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
+)
+"""Operators on one element at a time that ONNX Runtime computes inside a Gemm in front of them."""
+
 
 def make_reshapes_static(model: ir.Model) -> None:
     """Give a Reshape whose target is computed a constant target, where at most one extent has to be inferred.
@@ -43,19 +48,72 @@ def free_batches(model: ir.Model) -> None:
             node.replace_input_with(1, _stored(node.graph, node, [0, *target[1:]]))
 
 
+def sink_reshapes(model: ir.Model) -> None:
+    """Put an activation in front of a Reshape that it alone reads, where that pays, in place.
+
+    It pays behind a Gemm, with which the runtime fuses the activation, and in front of another Reshape, which meets the
+    first. What the two compute together keeps its name.
+    """
+    for node in list(model.graph.all_nodes()):
+        if node.op_type == "Reshape" and node.domain == "":
+            while (reader := _sinks_behind(node)) is not None:
+                _exchange(node, reader)
+
+
+def _sinks_behind(node: ir.Node) -> ir.Node | None:
+    producer, reader = None if node.inputs[0] is None else node.inputs[0].producer(), only_reader(node)
+    if reader is None or reader.op_type not in ACTIVATIONS:
+        return None
+    next_reader = only_reader(reader)
+    fuses = producer is not None and producer.op_type == "Gemm"
+    return reader if fuses or (next_reader is not None and next_reader.op_type == "Reshape") else None
+
+
+def _exchange(node: ir.Node, reader: ir.Node) -> None:
+    """Let ``reader``, which alone reads ``node``, come first; the values change names and shapes with each other."""
+    source, graph = node.inputs[0], reader.graph
+    (inner,), (outer,) = node.outputs, reader.outputs
+    assert source is not None
+    assert graph is not None
+    reader.replace_input_with(0, source)
+    outer.replace_all_uses_with(inner, replace_graph_outputs=True)
+    node.replace_input_with(0, outer)
+    inner.name, inner.shape, outer.name, outer.shape = outer.name, outer.shape, inner.name, source.shape
+    graph.remove(node)
+    graph.insert_after(reader, node)
+
+
+def only_reader(node: ir.Node) -> ir.Node | None:
+    """Return the standard operator of the same graph that alone reads what a node computes, once."""
+    (value,) = node.outputs
+    if value.is_graph_output() or len(value.uses()) != 1:
+        return None
+    (use,) = value.uses()
+    return use.node if use.node.graph is node.graph and use.node.domain == "" else None
+
+
 def skip_reshapes(model: ir.Model) -> None:
     """Make an Identity of every Reshape whose result has the extents of its input, in place.
 
-    All of them must be known: as numbers, or as the same name, which stands for one extent.
+    They must be known: as numbers, or as the same name, which stands for one extent. One may be unknown: where the
+    others agree and are not 0, the number of elements settles it.
     """
     for node in model.graph.all_nodes():
         if node.op_type != "Reshape" or node.domain != "" or node.inputs[0] is None:
             continue
         before, after = node.inputs[0].shape, node.outputs[0].shape
-        if before is not None and before == after and all(isinstance(d, int) or d.value for d in before):
+        if before is not None and after is not None and _same_extents(before, after):
             node.op_type = "Identity"
             node.resize_inputs(1)
             node.attributes.clear()
+
+
+def _same_extents(before: ir.Shape, after: ir.Shape) -> bool:
+    if len(before) != len(after):
+        return False
+    pairs = list(zip(before, after, strict=True))
+    unsettled = [old for old, new in pairs if old != new or not (isinstance(old, int) or old.value)]
+    return not unsettled or (len(unsettled) == 1 and 0 not in before.dims)
 
 
 def _stored_target(node: ir.Node) -> list[int] | None:

@@ -133,13 +133,18 @@ def test_exporters_keys_go_and_users_keys_stay() -> None:
     ("inputs", "outputs", "skipped"),
     [
         ("float[N, 3, 4] x, int64[3] t", "float[N, 3, 4] y", True),
-        ("float[N, 3, 4] x, int64[3] t", "float[M, 3, 4] y", False),
-        ("float[?, 3, 4] x, int64[3] t", "float[?, 3, 4] y", False),
+        ("float[N, 3, 4] x, int64[3] t", "float[M, 3, 4] y", True),
+        ("float[?, 3, 4] x, int64[3] t", "float[?, 3, 4] y", True),
+        ("float[N, M, 4] x, int64[3] t", "float[N, K, 4] y", True),
+        ("float[N, M, 4] x, int64[3] t", "float[M, N, 4] y", False),
+        ("float[?, ?, 4] x, int64[3] t", "float[?, ?, 4] y", False),
+        ("float[N, 0, 4] x, int64[3] t", "float[M, 0, 4] y", False),
+        ("float[N, 3, 4] x, int64[2] t", "float[N, 12] y", False),
         ("float[N, 3, 4] x, int64[3] t", "float[N, 4, 3] y", False),
     ],
 )
 def test_a_reshape_to_the_same_extents_is_skipped(inputs: str, outputs: str, *, skipped: bool) -> None:
-    """They have to be known, each by a number or by one name."""
+    """All of them are known by a number or by one name, or all but one, which the number of elements settles."""
     model = parse("y = Reshape<allowzero: int = 1>(x, t)", inputs=inputs, outputs=outputs)
     skip_reshapes(model)
     assert operators(model) == ["Identity" if skipped else "Reshape"]
