@@ -12,30 +12,37 @@ from torch.utils.hooks import RemovableHandle
 
 from bnfold.errors import InputError
 from bnfold.population.layers import running_buffers
-from bnfold.population.measure import Measured, measure
+from bnfold.population.measure import Measured, broadcastable, measure
 from bnfold.population.minibatch_sums import MinibatchSums
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a BN layer: the layer's name, how many samples it was given and the moments of their values."""
+    """One call of a BN layer, by name, on one minibatch: that at a position among those which were measured at once."""
 
     layer: str
-    samples: int
     measured: Measured
+    position: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Number of samples that the layer was given."""
+        return self.measured.samples
 
     @property
     def count(self) -> int:
-        """Number of values per channel."""
+        """Number of values per channel that the layer was given."""
         return self.measured.count
 
     def sums(self) -> MinibatchSums:
         """Return the sums over the samples, on the host."""
-        return self.measured.on_host()
+        return self.measured.on_host[self.position]
 
 
-def measured_call(layer: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
-    """Return the call of a layer on an input (N, C, ...) and, in `bnfold.nn`'s layers, the mask (N, ...) beside it.
+def measured_calls(layer: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, minibatches: int = 1) -> list[Call]:
+    """Return the calls of a layer on an input (N, C, ...) and, in `bnfold.nn`'s layers, the mask (N, ...) beside it.
+
+    The input may hold several ``minibatches`` of one size, one after the other; under a mask it is one.
 
     Raises:
         InputError: there are no values per channel, or the mask is not of booleans, one for each of the values.
@@ -45,9 +52,10 @@ def measured_call(layer: str, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     if mask is not None:
         _require_mask(layer, mask, (len(values), *values.shape[2:]))
     try:
-        return Call(layer, len(values), measure(values, mask))
+        measured = measure(values, mask, minibatches=minibatches)
     except InputError as error:
         raise InputError(f"BN layer {layer}: {error}") from error
+    return [Call(layer, measured, position) for position in range(minibatches)]
 
 
 def _require_mask(layer: str, mask: object, shape: tuple[int, ...]) -> None:
@@ -82,7 +90,29 @@ def normalize_by_minibatch(layer: _BatchNorm, measured: Measured) -> None:
     buffers = layer._buffers  # pyright: ignore[reportPrivateUsage]  # see above
     dtype = running_buffers(layer)[0].dtype
     mean, variance = measured.mean_and_variance()
-    buffers["running_mean"], buffers["running_var"] = mean.to(dtype), variance.to(dtype)
+    buffers["running_mean"], buffers["running_var"] = mean[0].to(dtype), variance[0].to(dtype)
+
+
+def normalized_side_by_side(
+    layer: _BatchNorm, values: Tensor, measured: Measured, *, out: Tensor | None = None
+) -> Tensor:
+    """Return what ``layer``, widened, makes of ``values`` (N, C, ...), each minibatch in it normalized by its moments.
+
+    ::
+
+        γ·(x − μ_B)/√(σ²_B + ε) + β = x·scale + shift      scale = γ/√(σ²_B + ε)      shift = β − μ_B·scale
+
+    which is how torch's kernel computes it too, there for one minibatch. It is computed into ``out``, which may be
+    ``values``, where that is of the layer's type.
+    """
+    mean, variance = measured.mean_and_variance()
+    gamma, beta = (layer._parameters[name] for name in ("weight", "bias"))  # pyright: ignore[reportPrivateUsage]  # torch says that they are never None
+    scale = (variance + layer.eps).rsqrt_()
+    scale = scale if gamma is None else scale * gamma
+    shift = -mean * scale if beta is None else torch.addcmul(beta, mean, scale, value=-1)
+    if out is not None and out.dtype is not scale.dtype:
+        out = None
+    return torch.addcmul(broadcastable(shift, values), values, broadcastable(scale, values), out=out).to(values.dtype)
 
 
 @contextmanager
@@ -95,7 +125,7 @@ def observed(
 
     def observe(name: str, layer: _BatchNorm) -> RemovableHandle:
         def before_forward(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls.append(measured_call(name, args, kwargs))
+            calls.extend(measured_calls(name, args, kwargs))
             before_call(layer, calls[-1].measured)
 
         return layer.register_forward_pre_hook(before_forward, with_kwargs=True)

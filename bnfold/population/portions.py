@@ -54,16 +54,41 @@ def portions(environments: Iterable[Environment], size: int) -> Iterator[Environ
         yield from _cut(waiting, size)
 
 
+def side_by_side(environments: Iterable[Environment], size: int) -> Iterator[tuple[Environment, int]]:
+    """Yield batches of one size in one environment, as many as come to ``size`` samples, and how many they are.
+
+    At least one, and only one where batches do not fit together.
+    """
+    waiting: list[Environment] = []
+    for environment in environments:
+        fits = bool(waiting) and _fit(waiting[0], environment) and _are_equally_long(waiting[0], environment)
+        if waiting and not (fits and _samples(environment) * (len(waiting) + 1) <= size):
+            yield _joined(waiting), len(waiting)
+            waiting = []
+        waiting.append(environment)
+    if waiting:
+        yield _joined(waiting), len(waiting)
+
+
+def _joined(environments: Sequence[Environment]) -> Environment:
+    first, *others = environments
+    if not others:
+        return first
+    return {
+        node: torch.cat([environment[node] for environment in environments]) if isinstance(value, Tensor) else value
+        for node, value in first.items()
+    }
+
+
 def _cut(environments: Sequence[Environment], size: int) -> Iterator[Environment]:
     parts = max(1, round(sum(map(_samples, environments)) / size))
     if (len(environments) == 1 and parts == 1) or not can_be_cut(environments[0]):
         yield from environments
         return
     cut: list[Environment] = [{} for _ in range(parts)]
-    for node, value in environments[0].items():
+    for node, value in _joined(environments).items():
         if isinstance(value, Tensor):
-            whole = torch.cat([environment[node] for environment in environments])
-            for part, rows in zip(cut, whole.tensor_split(parts), strict=True):
+            for part, rows in zip(cut, value.tensor_split(parts), strict=True):
                 # A part that holds the whole in memory would be counted with all of it.
                 part[node] = rows if parts == 1 else rows.clone()
         else:
@@ -74,6 +99,10 @@ def _cut(environments: Sequence[Environment], size: int) -> Iterator[Environment
 
 def _fit(one: Environment, other: Environment) -> bool:
     return can_be_cut(other) and all(_form(value) == _form(other[node]) for node, value in one.items())
+
+
+def _are_equally_long(one: Environment, other: Environment) -> bool:
+    return all(len(value) == len(other[node]) for node, value in one.items() if isinstance(value, Tensor))
 
 
 def _form(value: object) -> object:

@@ -65,6 +65,10 @@ class Program:
         """Compute one step, and drop what is needed no longer."""
         if node.op != "placeholder":
             environment[node] = self.compute(node, environment)
+        self.drop_dead(node, environment)
+
+    def drop_dead(self, node: fx.Node, environment: Environment) -> None:
+        """Drop what no step behind this one needs."""
         for dead in self._last_use.get(node, ()):
             del environment[dead]
 

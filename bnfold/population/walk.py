@@ -19,7 +19,7 @@ from bnfold.population.estimators import Estimator, Pooled, empty_estimate
 from bnfold.population.findings import Findings, require_variance
 from bnfold.population.layers import running_buffers
 from bnfold.population.ledger import Ledger
-from bnfold.population.minibatch import measured_call
+from bnfold.population.minibatch import measured_calls
 from bnfold.population.portions import portion_size, portions
 from bnfold.population.processes import Processes
 from bnfold.population.program import Environment, Program
@@ -127,7 +127,7 @@ class _Here:
             assert self._program is not None
             for node in stage.nodes:
                 self._program.run(node, environment)
-            call = measured_call(stage.layer, *self._program.arguments_of(stage.batch_norm, environment))
+            (call,) = measured_calls(stage.layer, *self._program.arguments_of(stage.batch_norm, environment))
             ledger.add(call)
             if self._without_tensors:
                 self.samples += self._without_tensors * call.samples

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from bnfold.population.portions import portions
+from bnfold.population.portions import portions, side_by_side
 from bnfold.population.program import Environment
 
 GRAPH = fx.Graph()
@@ -62,3 +62,41 @@ def test_batches_that_do_not_fit_stay_apart(change: str) -> None:
     made = list(portions([first, second, third], 16))
     assert len(made) == 3
     assert made[1] is second
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((1,) * 8, [3, 3, 2]),
+        ((2, 2, 1, 1, 1, 1), [1, 1, 3, 1]),
+        ((4, 4), [1, 1]),
+        ((), []),
+    ],
+)
+def test_batches_of_one_size_go_side_by_side(sizes: tuple[int, ...], expected: list[int]) -> None:
+    """At most three samples at a time, whole batches and in their order; a larger one alone, and as it came."""
+    given = batches(*sizes)
+    made = list(side_by_side(given, 3))
+    assert [count for _, count in made] == expected
+    numbers = torch.cat([torch.empty(0, dtype=torch.float64), *samples([environment for environment, _ in made])])
+    assert torch.equal(numbers, torch.arange(float(sum(sizes)), dtype=torch.float64))
+    assert all(any(environment is one for one in given) for environment, count in made if count == 1)
+
+
+@pytest.mark.parametrize("change", ["extent", "type", "constant", "rows", "length"])
+def test_batches_that_differ_do_not_go_side_by_side(change: str) -> None:
+    """As above, and where one is shorter, or has rows that belong to no sample, before or behind another."""
+    first, second, third = batches(2, 2, 2)
+    match change:
+        case "extent":
+            second[VALUES] = second[VALUES].expand(2, 5)
+        case "type":
+            second[VALUES] = second[VALUES].float()
+        case "constant":
+            second[MODE] = "b"
+        case "rows":
+            second[MASK] = second[MASK][:1]
+        case _:
+            second = {node: value[:1] if isinstance(value, Tensor) else value for node, value in second.items()}
+    assert [count for _, count in side_by_side([first, second, third], 16)] == [1, 1, 1]
+    assert [count for _, count in side_by_side([second, first, third], 16)] == [1, 2]

@@ -46,7 +46,7 @@ def test_merged_minibatches_have_the_errors_of_all_samples(
     parts = [drawn(*shape, seed + index, offset) for index, shape in enumerate(shapes)]
     measured = [measure(part) for part in parts]
     if together:
-        moments, sums = results_of([part.on_host() for part in measured])
+        moments, sums = results_of([sums for part in measured for sums in part.on_host])
     else:
         moments, sums = Moments.none(3), SampleSums.none(3)
         for part in measured:

@@ -17,7 +17,7 @@ def tally_of(estimator: Estimator, *sizes: int) -> Tally:
     """Return the tally of minibatches (size, 2) of one layer, the k-th all of k."""
     tally = Tally(estimator)
     for k, size in enumerate(sizes):
-        tally.add([Call("bn", size, measure(torch.full((size, 2), float(k))))], size)
+        tally.add([Call("bn", measure(torch.full((size, 2), float(k))))], size)
     return Tally.total([tally])
 
 
@@ -68,7 +68,7 @@ def test_no_batches_are_refused() -> None:
 def test_calls_of_different_sizes_may_repeat() -> None:
     """Algorithm 2 of a layer that is called on two scales: the sizes have to be those of the same call before."""
     tally = Tally(ALGORITHM_2)
-    scales = [Call("bn", 2, measure(torch.zeros(2, 3, extent))) for extent in (8, 4)]
+    scales = [Call("bn", measure(torch.zeros(2, 3, extent))) for extent in (8, 4)]
     tally.add(scales, 2)
     tally.add(scales, 2)
     tally = Tally.total([tally])
@@ -79,7 +79,7 @@ def test_layers_may_be_reached_by_some_batches_only() -> None:
     """A layer's first minibatch sets its size, whichever batch that is, and batches that pass it by change nothing."""
     tally = Tally(ALGORITHM_2)
     for layer, size in (("always", 4), ("sometimes", 5), ("always", 4)):
-        tally.add([Call(layer, 6, measure(torch.zeros(size, 2)))], 6)
-    tally.add([Call("sometimes", 6, measure(torch.zeros(3, 2)))], 6)
+        tally.add([Call(layer, measure(torch.zeros(size, 2)))], 6)
+    tally.add([Call("sometimes", measure(torch.zeros(3, 2)))], 6)
     tally = Tally.total([tally])
     assert "BN layer sometimes has 3 values per channel in this one, 5 in the first" in tally.notes[0]
