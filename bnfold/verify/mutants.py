@@ -1,6 +1,6 @@
 """Wrong candidates, made from the right one: the mistakes that folding by hand makes, one node at a time.
 
-Each mutant changes one node of a copy of the candidate. Where the original is at hand, the statistics of the
+Each mutant changes what one node of the candidate reads. Where the original is at hand, the statistics of the
 normalization that the node took up say how large the mistake is:
 
 - wrong epsilon: 10⁻³ in place of 10⁻⁵ and the like, the two defaults that frameworks have;
@@ -38,8 +38,9 @@ _MINIBATCH = 32
 
 _SCALE = 1.01
 
-_WEIGHT_SLOT = 1
-_BIAS_SLOT = 2
+# Inputs of linear operators, then those of BatchNormalization that mistakes are made in.
+DATA_SLOT, WEIGHT_SLOT, BIAS_SLOT = 0, 1, 2
+_SCALE_SLOT, _VARIANCE_SLOT = 1, 4
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,26 @@ class Statistics:
         return np.sqrt((self.variance + self.epsilon) / (self.variance + self.other_epsilon))
 
 
+Change = Callable[[Array], Array]
+"""Takes the right constant in double and returns the wrong one, of the same shape."""
+
+
 @dataclass(frozen=True)
 class Mutant:
-    """One wrong candidate: the mistake, the node that it is in, and how to make it on a copy of the candidate."""
+    """One wrong candidate: the mistake, the node that it is in, and what that node reads instead.
+
+    Attributes:
+        mistake: what is wrong.
+        node: its name, or that of its first result.
+        index: its place in the graph.
+        changes: by input slot how the constant there changes. Slot 0 stands for a shift of the data: rightly zero. An
+            absent bias is rightly zero too.
+    """
 
     mistake: Mistake
     node: str
-    edit: "Callable[[ir.Model], None]"
-
-    def made(self, candidate: ir.Model) -> ir.Model:
-        """Return a copy of ``candidate`` with the mistake in it."""
-        model = candidate.clone()
-        self.edit(model)
-        return model
+    index: int
+    changes: Mapping[int, Change]
 
 
 def mutants(candidate: ir.Model, original: ir.Model | None, count: int) -> list[Mutant]:
@@ -105,49 +113,56 @@ def _possible(candidate: ir.Model, statistics: Mapping[str, Statistics]) -> dict
     constants = Constants(candidate)
     for index, node in enumerate(candidate.graph):
         label = node.name or node.outputs[0].name or ""
-        for mistake, edit in _edits(index, node, constants, statistics.get(node.outputs[0].name or "")):
-            found[mistake].append(Mutant(mistake, label, edit))
+        for mistake, changes in _changes(node, constants, statistics.get(node.outputs[0].name or "")):
+            found[mistake].append(Mutant(mistake, label, index, changes))
     return {mistake: mutants for mistake, mutants in found.items() if mutants}
 
 
-Edit = Callable[[ir.Model], None]
-
-
-def _edits(
-    index: int, node: ir.Node, constants: Constants, statistics: Statistics | None
-) -> Iterator[tuple[Mistake, Edit]]:
+def _changes(
+    node: ir.Node, constants: Constants, statistics: Statistics | None
+) -> Iterator[tuple[Mistake, Mapping[int, Change]]]:
     if node.op_type == "BatchNormalization":
-        yield from _edits_of_batch_norm(index, node, constants)
+        yield from _changes_of_batch_norm(node, constants)
         return
     axis = _channel_axis(node)
-    weight = constants.get(node.inputs[_WEIGHT_SLOT]) if axis is not None and len(node.inputs) > 1 else None
+    weight = constants.get(node.inputs[WEIGHT_SLOT]) if axis is not None and len(node.inputs) > 1 else None
     if axis is None or weight is None or weight.ndim < 2 or not weight.size:
         return
     if not ir.DataType.from_numpy(weight.dtype).is_floating_point():
         return
     channels = weight.shape[axis]
-    bias = constants.get(node.inputs[_BIAS_SLOT]) if len(node.inputs) > _BIAS_SLOT else None
+    added = node.inputs[BIAS_SLOT] if len(node.inputs) > BIAS_SLOT else None
+    bias = _by_channel(constants.get(added), channels)
     # Behind a Relu a channel can be dead on all samples; that of the largest bias is the least likely one.
     alive = channels // 2 if bias is None or bias.size != channels else int(bias.argmax())
-    yield Mistake.CHANNEL_SCALE, _scaled(index, axis, np.where(np.arange(channels) == alive, _SCALE, 1.0))
+    along = [1] * weight.ndim
+    along[axis] = -1
+
+    def scaled(factors: Array) -> dict[int, Change]:
+        changes: dict[int, Change] = {WEIGHT_SLOT: lambda old: old * factors.reshape(along)}
+        return changes if bias is None else {**changes, BIAS_SLOT: lambda old: old * factors}
+
+    yield Mistake.CHANNEL_SCALE, scaled(np.where(np.arange(channels) == alive, _SCALE, 1.0))
     fits = statistics is not None and statistics.scale.shape == (channels,)
     if fits and statistics is not None:
-        yield Mistake.WRONG_EPSILON, _scaled(index, axis, statistics.epsilon_factor)
-        yield Mistake.BIASED_VARIANCE, _scaled(index, axis, np.full(channels, np.sqrt(_MINIBATCH / (_MINIBATCH - 1))))
+        yield Mistake.WRONG_EPSILON, scaled(statistics.epsilon_factor)
+        yield Mistake.BIASED_VARIANCE, scaled(np.full(channels, np.sqrt(_MINIBATCH / (_MINIBATCH - 1))))
     scale = statistics.scale if fits and statistics is not None and statistics.scale.all() else None
     if bias is not None and bias.any():
         undone = np.zeros(channels) if scale is None else 1.0 / scale
-        yield Mistake.UNSCALED_BIAS, _edit_input(index, _BIAS_SLOT, lambda old: old * undone)
+        yield Mistake.UNSCALED_BIAS, {BIAS_SLOT: lambda old: old * undone}
     if channels > 1:
         if scale is not None:
-            yield Mistake.SWAPPED_GROUP, _scaled(index, axis, np.roll(scale, channels // 2) / scale, bias=False)
+            swapped = (np.roll(scale, channels // 2) / scale).reshape(along)
+            yield Mistake.SWAPPED_GROUP, {WEIGHT_SLOT: lambda old: old * swapped}
         else:
-            yield Mistake.SWAPPED_GROUP, _edit_input(index, _WEIGHT_SLOT, lambda old: np.roll(old, channels // 2, axis))
-    if node.op_type in {"Conv", "FusedConv"} and any(_pads(node)):
-        yield Mistake.DROPPED_BORDER, _shifted_padding(index)
+            yield Mistake.SWAPPED_GROUP, {WEIGHT_SLOT: lambda old: np.roll(old, channels // 2, axis)}
+    if any(_pads(node)) and (added is None or bias is not None):
+        # y = W·(x + 1) + (b − Σ W): right inside, wrong where taps read padding, which is not shifted.
+        yield Mistake.DROPPED_BORDER, {DATA_SLOT: lambda old: old + 1, BIAS_SLOT: lambda old: old - _row_sums(weight)}
 
 
-def _edits_of_batch_norm(index: int, node: ir.Node, constants: Constants) -> Iterator[tuple[Mistake, Edit]]:
+def _changes_of_batch_norm(node: ir.Node, constants: Constants) -> Iterator[tuple[Mistake, Mapping[int, Change]]]:
     """Yield the mistakes in a normalization that was kept."""
     parameters = [constants.get(value) for value in node.inputs[1:]]
     if any(parameter is None or not parameter.size for parameter in parameters):
@@ -155,17 +170,13 @@ def _edits_of_batch_norm(index: int, node: ir.Node, constants: Constants) -> Ite
     gamma, _, _, variance = (np.asarray(parameter, dtype=np.float64) for parameter in parameters)
     attribute = node.attributes.get("epsilon")
     statistics = Statistics(gamma, variance, 1e-5 if attribute is None else attribute.as_float())
-
-    def epsilon(model: ir.Model) -> None:
-        value = ir.AttrFloat32("epsilon", statistics.other_epsilon)
-        model.graph[index].attributes["epsilon"] = value
-
-    yield Mistake.WRONG_EPSILON, epsilon
-    yield Mistake.BIASED_VARIANCE, _edit_input(index, 4, lambda old: old * (_MINIBATCH - 1) / _MINIBATCH)
+    more = statistics.other_epsilon - statistics.epsilon  # Var + ε is all that the operator makes of either
+    yield Mistake.WRONG_EPSILON, {_VARIANCE_SLOT: lambda old: old + more}
+    yield Mistake.BIASED_VARIANCE, {_VARIANCE_SLOT: lambda old: old * (_MINIBATCH - 1) / _MINIBATCH}
     middle = np.where(np.arange(len(gamma)) == len(gamma) // 2, _SCALE, 1.0)
-    yield Mistake.CHANNEL_SCALE, _edit_input(index, 1, lambda old: old * middle)
+    yield Mistake.CHANNEL_SCALE, {_SCALE_SLOT: lambda old: old * middle}
     if len(gamma) > 1:
-        yield Mistake.SWAPPED_GROUP, _edit_input(index, 1, lambda old: np.roll(old, len(old) // 2))
+        yield Mistake.SWAPPED_GROUP, {_SCALE_SLOT: lambda old: np.roll(old, len(old) // 2)}
 
 
 def _channel_axis(node: ir.Node) -> int | None:
@@ -188,71 +199,19 @@ def _channel_axis(node: ir.Node) -> int | None:
             return None
 
 
+def _row_sums(weight: np.ndarray) -> Array:
+    return weight.astype(np.float64).reshape(len(weight), -1).sum(axis=1)
+
+
+def _by_channel(bias: np.ndarray | None, channels: int) -> np.ndarray | None:
+    """Return a bias that has a number for each channel; others are not what a fold leaves."""
+    return bias if bias is not None and bias.shape[-1:] == (channels,) else None
+
+
 def _pads(node: ir.Node) -> tuple[int, ...]:
-    attribute = node.attributes.get("pads")
+    """Return by how many zeros the data of a convolution are padded, one an end of an axis."""
+    attribute = node.attributes.get("pads") if node.op_type in {"Conv", "FusedConv"} else None
     return () if attribute is None else tuple(attribute.as_ints())
-
-
-def _scaled(index: int, axis: int, factors: Array, *, bias: bool = True) -> Edit:
-    """Return the edit that multiplies every output channel of a linear operator, and its bias, by a factor."""
-
-    def along_axis(old: Array) -> Array:
-        shape = [1] * old.ndim
-        shape[axis] = -1
-        return old * factors.reshape(shape)
-
-    def edit(model: ir.Model) -> None:
-        _edit_input(index, _WEIGHT_SLOT, along_axis)(model)
-        node = model.graph[index]
-        if bias and len(node.inputs) > _BIAS_SLOT and node.inputs[_BIAS_SLOT] is not None:
-            _edit_input(index, _BIAS_SLOT, lambda old: old * factors)(model)
-
-    return edit
-
-
-def _edit_input(index: int, slot: int, change: Callable[[Array], Array]) -> Edit:
-    """Return the edit that gives one node a constant of its own in the place of the one that it reads."""
-
-    def edit(model: ir.Model) -> None:
-        node = model.graph[index]
-        old = Constants(model).get(node.inputs[slot])
-        assert old is not None
-        changed = change(old.astype(np.float64)).astype(old.dtype)
-        node.replace_input_with(slot, _initializer(model, f"{node.outputs[0].name}.mutant{slot}", changed))
-
-    return edit
-
-
-def _shifted_padding(index: int) -> Edit:
-    """Return the edit y = W·(x + 1) + (b − Σ W): right inside, wrong where taps read padding, which is not shifted."""
-
-    def edit(model: ir.Model) -> None:
-        node = model.graph[index]
-        x = node.inputs[0]
-        weight = Constants(model).get(node.inputs[_WEIGHT_SLOT])
-        assert x is not None
-        assert weight is not None
-        name = f"{node.outputs[0].name}.mutant"
-        one = _initializer(model, f"{name}.shift", np.ones(1, weight.dtype))
-        shifted = ir.Node("", "Add", [x, one], outputs=[ir.Value(name=f"{name}.shifted")])
-        model.graph.insert_before(node, shifted)
-        node.replace_input_with(0, shifted.outputs[0])
-        bias = Constants(model).get(node.inputs[_BIAS_SLOT]) if len(node.inputs) > _BIAS_SLOT else None
-        undone = -weight.astype(np.float64).reshape(len(weight), -1).sum(axis=1)
-        total = undone if bias is None else undone + bias.astype(np.float64)
-        node.resize_inputs(max(_BIAS_SLOT + 1, len(node.inputs)))
-        node.replace_input_with(_BIAS_SLOT, _initializer(model, f"{name}.bias", total.astype(weight.dtype)))
-
-    return edit
-
-
-def _initializer(model: ir.Model, name: str, array: "np.ndarray[tuple[int, ...], np.dtype[np.floating]]") -> ir.Value:
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    model.graph.register_initializer(value)
-    if model.ir_version < 4:  # every initializer is declared among the inputs then
-        model.graph.inputs.append(value)
-    return value
 
 
 def _statistics(original: ir.Model) -> dict[str, Statistics]:

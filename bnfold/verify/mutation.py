@@ -11,10 +11,10 @@ import onnx_ir as ir
 
 from bnfold.errors import InputError
 from bnfold.progress import Progress
+from bnfold.verify.baseline import Baseline, open_baseline
+from bnfold.verify.meta_mutant import MetaMutant
 from bnfold.verify.mutants import Mutant
 from bnfold.verify.oracle import Array
-from bnfold.verify.provider import Provider
-from bnfold.verify.runtime import open_session
 from bnfold.verify.samples import Arrays, as_doubles, batch_of
 from bnfold.verify.tolerance import Size
 
@@ -93,19 +93,21 @@ def try_mutants(
     expected: Expected,
     progress: Progress,
 ) -> Mutation:
-    """Run every mutant on ONNX Runtime's CPU provider, batch by batch, until its error exceeds a limit.
+    """Run every mutant as a baseline is run, batch by batch, until its error exceeds a limit.
 
     The runtime's own optimizations are off: they change roundings, which no mutant is judged by.
     """
+    if not mutants:
+        return Mutation(())
+    together = MetaMutant(candidate, mutants)
     with tempfile.TemporaryDirectory(prefix="bnfold-mutants-") as name:
-        # The weights are written once, and every mutant refers to them but for those that it changes.
-        whole = Path(name) / "candidate.onnx"
-        ir.save(candidate, whole, external_data="weights", size_threshold_bytes=_SMALL)
-        shared = ir.load(whole)
-        trials = [
-            _trial(mutant, shared, whole.with_name("mutant.onnx"), inputs, plan, expected)
-            for mutant in progress(mutants, description="wrong candidates")
-        ]
+        path = Path(name) / "mutants.onnx"
+        ir.save(together.model, path, external_data="weights", size_threshold_bytes=_SMALL)
+        with open_baseline(path, together.model) as run:
+            trials = [
+                _trial(mutant, together.feeds(mutant), run, inputs, plan, expected)
+                for mutant in progress(mutants, description="wrong candidates")
+            ]
     return Mutation(tuple(trials))
 
 
@@ -114,21 +116,17 @@ _SMALL = 4096
 
 
 def _trial(
-    mutant: Mutant, candidate: ir.Model, path: Path, inputs: Arrays, plan: Sequence[slice], expected: Expected
+    mutant: Mutant, feeds: Arrays, run: Baseline, inputs: Arrays, plan: Sequence[slice], expected: Expected
 ) -> Trial:
-    kind = mutant.mistake.value
-    ir.save(mutant.made(candidate), path)
+    worst = 0.0
     try:
-        with open_session(path, Provider.CPU, optimized=False) as session:
-            worst = 0.0
-            for where, right in zip(plan, expected.batches, strict=True):
-                wrong = as_doubles(session.run(batch_of(inputs, where)))
-                worst = max(worst, excess(wrong, right, expected))
-                if worst > 1:
-                    break
-    except InputError:  # it does not even run
-        return Trial(kind, mutant.node, None, killed=True)
-    return Trial(kind, mutant.node, worst, killed=worst > 1)
+        for where, right in zip(plan, expected.batches, strict=True):
+            worst = max(worst, excess(as_doubles(run({**batch_of(inputs, where), **feeds})), right, expected))
+            if worst > 1:
+                break
+    except InputError:  # it runs, and fails: an index that the mistake has moved out of its table
+        return Trial(mutant.mistake.value, mutant.node, None, killed=True)
+    return Trial(mutant.mistake.value, mutant.node, worst, killed=worst > 1)
 
 
 def excess(wrong: Arrays, right: Arrays, expected: Expected) -> float:

@@ -1,6 +1,7 @@
 """The self-test: wrong candidates are made, are wrong in the way they say, and are caught; or the verdict says so."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import helper
 
 from bnfold.progress import silent
 from bnfold.verify import Verdict, verify
+from bnfold.verify.meta_mutant import MetaMutant
 from bnfold.verify.mutants import Mistake, mutants
 from bnfold.verify.mutation import Expected, excess, try_mutants
 from bnfold.verify.oracle import Oracle
@@ -64,7 +66,7 @@ def test_a_mutant_is_the_mistake_that_it_says(mistake: Mistake) -> None:
     layers = random_layers()
     candidate, original = ir.from_proto(network(layers, right)), ir.from_proto(network(layers))
     mutant = next(m for m in mutants(candidate, original, 100) if (m.mistake, m.node) == (mistake, "conv1"))
-    made = mutant.made(candidate)
+    together = MetaMutant(candidate, [mutant])
     layer = layers[1]
     weight, bias = layer.folded()
     scale = layer.gamma / np.sqrt(layer.variance + EPSILON)
@@ -78,9 +80,11 @@ def test_a_mutant_is_the_mistake_that_it_says(mistake: Mistake) -> None:
         Mistake.CHANNEL_SCALE: (weight * one[:, None, None, None], bias * one),
         Mistake.DROPPED_BORDER: (weight, bias - weight.sum(axis=(1, 2, 3))),
     }[mistake]
-    node = next(node for node in made.graph if node.name == "conv1")
+    node, fed = next(node for node in together.model.graph if node.name == "conv1"), together.feeds(mutant)
     found = [
-        value.const_value.numpy() for value in node.inputs[1:] if value is not None and value.const_value is not None
+        fed.get(value.name or "", value.const_value.numpy())
+        for value in node.inputs[1:]
+        if value is not None and value.const_value is not None
     ]
     for array, right_one in zip(found, expected, strict=True):
         np.testing.assert_allclose(array, right_one, rtol=1e-6, atol=1e-6)
@@ -96,7 +100,10 @@ def test_a_dropped_border_is_wrong_at_the_border_only() -> None:
     tensors = {"w": layer.weight.astype(np.float32), "b": layer.bias.astype(np.float32)}
     candidate = ir.from_proto(model(nodes, {"images": ["N", 3, 12, 12]}, {"y": ["N", 8, 12, 12]}, tensors))
     mutant = next(m for m in mutants(candidate, None, 100) if m.mistake is Mistake.DROPPED_BORDER)
-    plain, wrong = (Oracle(each).run(images(2))["y"] for each in (candidate, mutant.made(candidate)))
+    together = MetaMutant(candidate, [mutant])
+    oracle = Oracle(together.model)
+    plain, wrong = (oracle.run({**images(2), **fed})["y"] for fed in ({}, together.feeds(mutant)))
+    np.testing.assert_array_equal(plain, Oracle(candidate).run(images(2))["y"])
     difference = np.abs(wrong - plain)
     assert difference[:, :, 1:-1, 1:-1].max() < 1e-5
     assert difference[:, :, 0].max() > 0.1
@@ -153,16 +160,43 @@ def test_a_graph_without_weights_has_no_mutants(tmp_path: Path) -> None:
     assert (report.mutation.kill_rate, report.mutation.trials, report.exit_code) == (None, (), 0)
 
 
-def test_the_right_candidate_is_not_killed() -> None:
-    """The checker of the checker: a mutant that is no mutant survives."""
-    candidate = ir.from_proto(network(random_layers(), right))
-    inputs, plan = images(4), [slice(0, 1), slice(1, 4)]
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_right_candidate_is_not_killed(dtype: type[np.floating]) -> None:
+    """The checker of the checker: a mutant that is no mutant survives, also where the CPU has no kernel to run it."""
+    candidate = ir.from_proto(network(random_layers(), right, dtype=dtype))
+    inputs, plan = {"images": images(4)["images"].astype(dtype)}, [slice(0, 1), slice(1, 4)]
     batches = [Oracle(candidate).run({"images": inputs["images"][where]}) for where in plan]
     harmless = mutants(candidate, None, 1)[0]
-    nothing = type(harmless)(harmless.mistake, harmless.node, lambda _: None)
+    nothing = replace(harmless, changes={slot: lambda old: old for slot in harmless.changes})
     expected = Expected(batches, {"logits": Size(1e-4, 1e-4)})
     found = try_mutants(candidate, [nothing, harmless], inputs, plan, expected, silent)
     assert [trial.killed for trial in found.trials] == [False, True]
+
+
+def test_a_bias_that_only_the_graph_knows_is_left_alone(tmp_path: Path) -> None:
+    """A Gemm adds what another node computed, and a Conv has no bias: each has the mistakes that it can have."""
+    generator = np.random.default_rng(0)
+    tensors = {
+        "w": generator.normal(size=(6, 3, 3, 3)).astype(np.float32),
+        "v": generator.normal(size=(6, 5)).astype(np.float32),
+        "u": generator.normal(size=(6, 5)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv", pads=[1] * 4),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "u"], ["m"], name="matmul"),
+        helper.make_node("Gemm", ["f", "v", "m"], ["y"], name="gemm"),
+    ]
+    proto = model(nodes, {"images": ["N", 3, 12, 12]}, {"y": ["N", 5]}, tensors)
+    found = by_mistake(proto, None)
+    assert found[Mistake.DROPPED_BORDER] == {"conv"}
+    assert found[Mistake.CHANNEL_SCALE] == {"conv", "matmul", "gemm"}
+    assert Mistake.UNSCALED_BIAS not in found
+    path = saved(proto, tmp_path / "a.onnx")
+    report = verify(path, path, images(8))
+    assert report.mutation is not None
+    assert (report.verdict, report.mutation.killed) == (Verdict.EQUIVALENT, 7)
 
 
 def test_a_part_never_exceeds_what_the_whole_does_not() -> None:
