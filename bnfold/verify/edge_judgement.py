@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bnfold.errors import InputError
-from bnfold.verify.baseline import Baseline
-from bnfold.verify.edge_cases import WORDS, EdgeCaseReport, EdgeCases, EdgeOutput
+from bnfold.verify.edge_cases import WORDS, EdgeCaseReport, EdgeOutput
+from bnfold.verify.evidence import OnEdge
 from bnfold.verify.judgement import Precisions
-from bnfold.verify.oracle import Array, Oracle
+from bnfold.verify.oracle import Array
 from bnfold.verify.rounding import UNIT_ROUNDOFF
-from bnfold.verify.samples import Arrays, as_doubles, batch_of
+from bnfold.verify.samples import Arrays, as_doubles
 from bnfold.verify.tolerance import Size, Tolerance
 from bnfold.verify.verdict import Finding, Verdict
 
@@ -34,9 +33,8 @@ def edge_output(
 
 
 def edge_reports(
-    edges: EdgeCases,
-    oracle: Oracle,
-    baseline: Baseline,
+    names: Sequence[str],
+    original: Sequence[OnEdge | None],
     runs: Sequence[Arrays],
     usual: Mapping[str, Size],
     precisions: Precisions,
@@ -45,25 +43,21 @@ def edge_reports(
     """Yield the report of every case that the original takes; others say nothing about the candidate.
 
     Args:
-        edges: the cases.
-        oracle: the original in double.
-        baseline: the original as it runs.
+        names: of the cases.
+        original: in double, and as it runs, by case.
         runs: what the candidate gave for the cases, up to the first on which it failed.
         usual: size of every output on ordinary inputs.
         precisions: of both graphs.
         failure: why the candidate failed, if it did.
     """
-    for index, (name, where) in enumerate(zip(edges.names, edges.plan, strict=True)):
-        inputs = batch_of(edges.inputs, where)
-        try:
-            exact, own = as_doubles(oracle.run(inputs)), as_doubles(baseline(inputs))
-        except InputError:
+    for index, (name, both) in enumerate(zip(names, original, strict=True)):
+        if both is None:
             continue
         if index >= len(runs):
             words = f"the candidate fails where the original runs: {failure}"
             yield EdgeCaseReport(name, words, passed=False, finite=False, error_over_limit=None)
             return
-        found = as_doubles(runs[index])
+        (exact, own), found = both, as_doubles(runs[index])
         outputs = [
             edge_output(output, found[output], exact[output], own[output], size, precisions)
             for output, size in usual.items()

@@ -68,7 +68,7 @@ def verify(
     known = _order_findings(signatures[1], signatures[0].inputs, signatures[0].outputs, "the original")
     trial = Trial(theirs, inputs, plan, edges or EdgeCases.none(), provider, mutants, progress, files, known)
     run = trial.run()
-    reference = evaluate_original(original, ours, inputs, plan, progress)
+    reference = evaluate_original(original, ours, inputs, plan, trial.edges, progress)
     source = Original(original, ours, exact_folds(ours, theirs, progress) if plan else ())
     if exact is None:
         exact = source.exact

@@ -11,9 +11,10 @@ from onnx_ir.passes import common as passes
 from bnfold.errors import InputError
 from bnfold.graph import load
 from bnfold.progress import Progress
-from bnfold.verify.baseline import open_baseline
+from bnfold.verify.baseline import Baseline, open_baseline
+from bnfold.verify.edge_cases import EdgeCases
 from bnfold.verify.oracle import Array, Oracle
-from bnfold.verify.rounding import ROUNDING_DRAWS, rounded_again
+from bnfold.verify.rounding import ROUNDING_DRAWS, RoundedAgain
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
 from bnfold.verify.signature import Signature
 from bnfold.verify.tolerance import Size
@@ -21,15 +22,23 @@ from bnfold.verify.tolerance import Size
 
 @dataclass(frozen=True)
 class Reference:
-    """What the candidate is held to, batch by batch: the original by the oracle, and as it runs, the baseline."""
+    """What the candidate is held to: the original by the oracle, batch by batch, and as it runs, the baseline.
+
+    ``edges`` are both for every edge case, None for one that the original does not take.
+    """
 
     batches: Sequence[Mapping[str, Array]]
     baseline: Mapping[str, Array]
+    edges: "Sequence[OnEdge | None]" = ()
 
     @property
     def oracle(self) -> Mapping[str, Array]:
         """Return the oracle's values of all batches."""
         return joined(self.batches)
+
+
+OnEdge = tuple[Mapping[str, Array], Mapping[str, Array]]
+"""What the original gives for an edge case: by the oracle, and as it runs."""
 
 
 def load_for_comparison(path: Path) -> ir.Model:
@@ -60,13 +69,26 @@ def lift_constants(model: ir.Model) -> ir.Model:
 
 
 def evaluate_original(
-    path: Path, model: ir.Model, inputs: Arrays, plan: Sequence[slice], progress: Progress
+    path: Path, model: ir.Model, inputs: Arrays, plan: Sequence[slice], edges: EdgeCases, progress: Progress
 ) -> Reference:
     """Evaluate the original twice: by the oracle, and as it runs itself."""
     batches = evaluate_in_double(model, inputs, plan, progress, "float64, original")
     with open_baseline(path, model) as run:
         parts = [run(batch_of(inputs, where)) for where in progress(plan, description="baseline")]
-    return Reference(batches, as_doubles(joined(parts)))
+        cases = [batch_of(edges.inputs, where) for where in edges.plan]
+        on_edges = (
+            [_on_edge(case, Oracle.of(model), run) for case in progress(cases, description="edge cases")]
+            if cases
+            else []
+        )
+    return Reference(batches, as_doubles(joined(parts)), on_edges)
+
+
+def _on_edge(case: Arrays, oracle: Oracle, run: Baseline) -> OnEdge | None:
+    try:
+        return as_doubles(oracle.run(case)), as_doubles(run(case))
+    except InputError:
+        return None
 
 
 def evaluate_in_double(
@@ -100,7 +122,7 @@ def evaluate_candidate(model: ir.Model, inputs: Arrays, plan: Sequence[slice], p
         few = _few(batch, exact, fixed=Signature.of(model).fixed_batch is not None)
         if few is not None:
             batch, exact = ({name: array[few] for name, array in arrays.items()} for arrays in (batch, exact))
-        moved = as_doubles(oracle.run({**batch, **rounded_again(model, generator)}))
+        moved = as_doubles(oracle.run(batch, weights=RoundedAgain(model, generator)))
         moves.append({name: Size.of_difference(moved[name], exact[name]) for name in exact})
     return Stored(as_doubles(joined(parts)), {name: Size.pooled([move[name] for move in moves]) for name in moves[0]})
 

@@ -33,9 +33,9 @@ def exact_folds(original: ir.Model, candidate: ir.Model, progress: Progress = si
     Widened first, so that the folding engine plans and rewrites in double; nothing is read off the candidate's weights.
     A graph whose parameters cannot be folded at all (NaN) has none: the comparison itself says why.
     """
-    wide, folds = widened(original), list[ExactFold]()
+    folds = list[ExactFold]()
     for objective in progress(list(Objective), description="exact fold"):
-        model = wide.clone()
+        model = widened(original)
         try:
             fold(model, objective)
         except InputError:

@@ -23,7 +23,8 @@ class LocalError:
         op_type: operator of the last of them.
         value: name of the result.
         introduced: error on exact inputs; None where those are not at hand and the node's own depend on a fault.
-        limit: what roundings of the nodes' weights may do, and where inputs are not exact those before them too.
+        limit: one rounding of the result and, where ``introduced`` is more, what roundings of the nodes' weights may
+            do besides; where inputs are not exact those of all weights before them.
         total: error where it stands.
         size: of the exact value.
         gauge: how the value is carried, where it can be measured.

@@ -3,7 +3,8 @@
 Every node of the candidate is evaluated twice in double, with the weights as stored:
 
 1. On exact inputs, those that the exact fold of the original has. What its result differs by from the exact one the
-   node alone is to blame for: the introduced error. It is held to the roundings of the node's own weights.
+   node alone is to blame for: the introduced error. It is held to one rounding of the result and, where it is more
+   than that, to the roundings of the node's own weights too.
 2. Where it stands, on what comes in from above: the total error, introduced and propagated.
 
 A value is exact where the exact fold computes one of the same name: it is then s·(v + σ), the original's value through
@@ -11,8 +12,9 @@ its gauge. A value that has no namesake there (branches that were merged, other 
 computed from the exact values before it, and counts as part of the next node that can.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import onnx_ir as ir
@@ -22,7 +24,7 @@ from bnfold.verify.gauge import measured_gauge
 from bnfold.verify.local_error import LARGEST, LocalError, Localization
 from bnfold.verify.oracle import Array, Oracle, Value
 from bnfold.verify.oracle.evaluator import Step
-from bnfold.verify.rounding import UNIT_ROUNDOFF, precision, rounded_again
+from bnfold.verify.rounding import UNIT_ROUNDOFF, RoundedAgain, precision
 from bnfold.verify.samples import Arrays
 from bnfold.verify.tolerance import K, Size
 
@@ -54,8 +56,16 @@ class References:
         return cls(inputs, before, (*choices, ("the original", before)))
 
     def like(self, values: Arrays) -> tuple[str, Arrays]:
-        """Return the choice that most of a candidate's ``values`` agree with."""
-        return max(self.choices, key=lambda choice: sum(_alike(values, choice[1])))
+        """Return the choice that most of a candidate's ``values`` agree with, the first of several."""
+        best, most = self.choices[0], -1
+        numbers = sum(np.issubdtype(value.dtype, np.floating) for value in values.values())
+        for choice in self.choices:
+            alike = sum(_alike(values, choice[1]))
+            if alike > most:
+                best, most = choice, alike
+            if most == numbers:  # no other can agree with more
+                break
+        return best
 
 
 class TooLarge(Exception):
@@ -73,7 +83,7 @@ def localize(candidate: ir.Model, references: References, sample: int) -> Locali
     oracle = Oracle.of(candidate)
     values = all_values(oracle, references.inputs)
     reference, exact = references.like(values)
-    moved = rounded_again(candidate, np.random.default_rng(0))
+    moved = RoundedAgain(candidate, np.random.default_rng(0))
     walk = _Walk(exact, values, references.original, moved, UNIT_ROUNDOFF[precision(candidate)])
     oracle.run(references.inputs, hook=walk.judge)
     unmatched = tuple(name for name in values if name not in exact)
@@ -94,36 +104,45 @@ class _Walk:
     def judge(self, step: Step, results: dict[str, Value]) -> Mapping[str, Value]:
         """Compare the results of a node; hand on exact values where there are, else what it computed.
 
-        Beside it runs a second evaluation on weights that are rounded anew: it starts from exact values as the first
-        does, and is what the limit comes from.
+        Where it takes that, a second evaluation runs beside it on weights that are rounded anew: it starts from exact
+        values as the first does.
         """
-        other = {name: self.moved.get(name, self._moved_values.get(name)) for name in step.inputs}
-        changed = {name: value for name, value in other.items() if value is not None}
-        again = step.again(changed) if changed else results
         chain = tuple(dict.fromkeys(node for name in step.inputs for node in self._pending.get(name, ())))
         chain = (*chain, step.name)
+
+        @cache
+        def again() -> Mapping[str, Value]:
+            other = {name: self.moved.get(name, self._moved_values.get(name)) for name in step.inputs}
+            changed = {name: value for name, value in other.items() if value is not None}
+            return step.again(changed) if changed else results
+
         handed = dict(results)
         for name, value in results.items():
             if name not in self.exact or self.exact[name].shape != value.shape:
                 self._pending[name] = chain
-                if changed:
-                    self._moved_values[name] = again[name]
+                if again() is not results:
+                    self._moved_values[name] = again()[name]
                 continue
             handed[name] = self.exact[name]
             if np.issubdtype(value.dtype, np.floating):
-                self.found.append(self._error(step, chain, name, value, again[name]))
+                self.found.append(self._error(step, chain, name, value, again))
         return handed
 
-    def _error(self, step: Step, chain: tuple[str, ...], name: str, value: Array, again: Array) -> LocalError:
+    def _error(
+        self, step: Step, chain: tuple[str, ...], name: str, value: Array, again: Callable[[], Mapping[str, Value]]
+    ) -> LocalError:
         exact = self.exact[name]
-        size = Size.of(exact)
+        size, introduced = Size.of(exact), Size.of_difference(value, exact)
+        limit = size * self.roundoff  # no value can be stored more closely
+        if not introduced.within(limit):
+            # One draw of roundings stands for another, as in `tolerance`.
+            limit += Size.of_difference(again()[name], value) * K
         return LocalError(
             nodes=chain,
             op_type=step.op_type,
             value=name,
-            introduced=Size.of_difference(value, exact),
-            # One draw of roundings stands for another, as in `tolerance`; and any value can only be stored to u·|y|.
-            limit=Size.of_difference(again, value) * K + size * self.roundoff,
+            introduced=introduced,
+            limit=limit,
             total=Size.of_difference(self.values[name], exact),
             size=size,
             gauge=measured_gauge(self.before[name], exact) if name in self.before else None,

@@ -6,6 +6,8 @@ half unit in its last place therefore measures, on this graph and these inputs, 
 conditioning, what the folding's own roundings may do. No formula with a guessed constant takes their place.
 """
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 import onnx_ir as ir
 
@@ -52,43 +54,48 @@ def precision(model: ir.Model) -> ir.DataType:
     return max(UNIT_ROUNDOFF.keys() & types, key=UNIT_ROUNDOFF.__getitem__, default=ir.DataType.FLOAT)
 
 
-def rounded_again(
-    model: ir.Model, generator: np.random.Generator, dtype: ir.DataType | None = None
-) -> dict[str, Array]:
-    """Return every weight of ``model`` as double, each number moved by up to half a unit in its last place.
+class RoundedAgain(Mapping[str, Array]):
+    """Every weight of a model as double, each number moved by up to half a unit in its last place.
 
     w' = w·(1 + u·r), r uniform in [−1, 1], with the unit roundoff u of ``dtype``, by default of the type that the
-    weight is stored in.
+    weight is stored in. A weight is made when it is asked for, the same each time: all of them together take as long to
+    find memory for as to compute. The r come from one stock, which every weight begins to read at another place.
     """
-    draws = _Draws(generator)
-    return {
-        name: draws.moved(value.const_value, UNIT_ROUNDOFF[dtype or value.const_value.dtype])
-        for name, value in model.graph.initializers.items()
-        if value.const_value is not None and value.dtype in UNIT_ROUNDOFF and _is_weight(value)
-    }
+
+    def __init__(self, model: ir.Model, generator: np.random.Generator, dtype: ir.DataType | None = None) -> None:
+        self._weights = {
+            name: value.const_value
+            for name, value in model.graph.initializers.items()
+            if value.const_value is not None and value.dtype in UNIT_ROUNDOFF and _is_weight(value)
+        }
+        numbers = generator.uniform(-1, 1, _STOCK)
+        self._places = dict(zip(self._weights, generator.integers(_STOCK, size=len(self._weights)), strict=True))
+        self._roundoffs = {name: UNIT_ROUNDOFF[dtype or weight.dtype] for name, weight in self._weights.items()}
+        self._factors = {roundoff: 1 + roundoff * numbers for roundoff in set(self._roundoffs.values())}
+
+    def __getitem__(self, name: str) -> Array:
+        weight, factors = self._weights[name].numpy(), self._factors[self._roundoffs[name]]
+        moved = np.empty(weight.shape)
+        source, target = np.ravel(weight), moved.reshape(-1)
+        done, place = 0, int(self._places[name])
+        while done < target.size:
+            count = min(target.size - done, _STOCK - place)
+            part = slice(done, done + count)
+            np.multiply(source[part], factors[place : place + count], out=target[part], dtype=np.float64)
+            done, place = done + count, 0
+        return moved
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
 
 
 _STOCK = 2**20
-
-
-class _Draws:
-    """Random factors 1 + u·r from a stock that every weight begins to read at another place: drawing takes longest."""
-
-    def __init__(self, generator: np.random.Generator) -> None:
-        self._generator = generator
-        self._numbers = generator.uniform(-1, 1, _STOCK)
-        self._factors: dict[float, Array] = {}
-
-    def moved(self, weight: ir.TensorProtocol, roundoff: float) -> Array:
-        """Return a copy of ``weight`` as double, each number times a factor of its own."""
-        factors = self._factors.setdefault(roundoff, 1 + roundoff * self._numbers)
-        moved = np.array(weight.numpy(), np.float64, order="C")
-        flat, done, place = moved.reshape(-1), 0, int(self._generator.integers(_STOCK))
-        while done < flat.size:
-            count = min(flat.size - done, _STOCK - place)
-            flat[done : done + count] *= factors[place : place + count]
-            done, place = done + count, 0
-        return moved
 
 
 def _is_weight(value: ir.Value) -> bool:

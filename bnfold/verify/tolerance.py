@@ -39,6 +39,10 @@ K = 8.0
 """Factor on measured errors; see above."""
 
 
+_SQUARABLE = (1e-100, 1e100)
+"""Numbers between the two can be squared and summed as they are."""
+
+
 @dataclass(frozen=True)
 class Size:
     """Two norms of an array of errors, in units of the output: root mean square, and largest magnitude.
@@ -54,10 +58,12 @@ class Size:
         """Measure ``values``; an empty array has size 0."""
         if not values.size:
             return cls(0.0, 0.0)
-        largest = float(np.abs(values).max())
+        largest = max(float(values.max()), -float(values.min()))  # of NaN both are NaN
         if not largest or not np.isfinite(largest):
             return cls(largest, largest)
-        return cls(largest * float(np.sqrt(np.mean(np.square(values / largest)))), largest)
+        scale = 1.0 if _SQUARABLE[0] < largest < _SQUARABLE[1] else largest
+        flat = values.ravel() if scale == 1.0 else values.ravel() / scale
+        return cls(scale * float(np.sqrt(flat @ flat / flat.size)), largest)
 
     @classmethod
     def of_difference(cls, values: Array, oracle: Array) -> "Size":

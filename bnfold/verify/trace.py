@@ -20,7 +20,7 @@ from bnfold.verify.local_error import LocalError, Localization
 from bnfold.verify.localization import References, TooLarge, all_values
 from bnfold.verify.oracle import Array, Oracle, Value
 from bnfold.verify.oracle.evaluator import Step
-from bnfold.verify.rounding import ROUNDING_DRAWS, UNIT_ROUNDOFF, precision, rounded_again
+from bnfold.verify.rounding import ROUNDING_DRAWS, UNIT_ROUNDOFF, RoundedAgain, precision
 from bnfold.verify.samples import Arrays
 from bnfold.verify.sketch import sketch
 from bnfold.verify.tolerance import K, Size
@@ -95,20 +95,21 @@ def _rounding(model: ir.Model, dtype: ir.DataType, inputs: Arrays, names: list[s
     wanted = frozenset(names)
     exact = _sketches(oracle, inputs, wanted, parts)
     moves = [
-        _sketches(oracle, {**inputs, **rounded_again(model, generator, dtype)}, wanted, parts)
-        for _ in range(ROUNDING_DRAWS)
+        _sketches(oracle, inputs, wanted, parts, RoundedAgain(model, generator, dtype)) for _ in range(ROUNDING_DRAWS)
     ]
     return np.array([_pair(Size.pooled([Size.of_difference(m[name], exact[name]) for m in moves])) for name in names])
 
 
-def _sketches(oracle: Oracle, inputs: Arrays, names: frozenset[str], parts: int) -> dict[str, Array]:
+def _sketches(
+    oracle: Oracle, inputs: Arrays, names: frozenset[str], parts: int, weights: Arrays | None = None
+) -> dict[str, Array]:
     found: dict[str, Array] = {}
 
     def keep(_: Step, results: dict[str, Value]) -> Mapping[str, Value]:
         found.update({name: sketch(results[name], parts) for name in names & results.keys()})
         return results
 
-    oracle.run(inputs, hook=keep)
+    oracle.run(inputs, hook=keep, weights=weights)
     return found
 
 

@@ -17,6 +17,7 @@ from bnfold.export import transform, write_bundle
 from bnfold.export.precision import Precision
 from bnfold.verify import Provider, Verdict, edge_cases, random_inputs, verify_bundle
 from bnfold.verify.baseline import emulated, open_baseline
+from bnfold.verify.edge_cases import EdgeCases
 from bnfold.verify.evidence import evaluate_candidate, evaluate_original
 from bnfold.verify.judgement import Precisions, Values, judge
 from bnfold.verify.oracle import Oracle
@@ -104,7 +105,7 @@ def judged(tmp_path: Path, fold: Fold) -> Verdict:
     original, candidate = ir.load(path), ir.from_proto(wide_or_coarse(ml_dtypes.bfloat16, fold))
     inputs = random_inputs(original, 16, 0)
     plan = batches(16, None)
-    reference = evaluate_original(path, original, inputs, plan, lambda items, **_: iter(items))
+    reference = evaluate_original(path, original, inputs, plan, EdgeCases.none(), lambda items, **_: iter(items))
     stored = evaluate_candidate(candidate, inputs, plan, lambda items, **_: iter(items))
     run = as_doubles(emulated(candidate)(inputs))
     values = Values(

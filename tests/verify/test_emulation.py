@@ -120,7 +120,7 @@ class Recorded:
             silent,
             {"original": original, "candidate": path},
         )
-        reference = evaluate_original(original, ours, self.inputs, plan, silent)
+        reference = evaluate_original(original, ours, self.inputs, plan, EdgeCases.none(), silent)
         sessions = Sessions(Run((outputs,), ON_CUDA), cpu=Run((reference.baseline,), ON_CUDA))
         return trial.report(sessions, reference, ir.DataType.FLOAT, Original(original, ours, ()))
 

@@ -3,7 +3,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
-from bnfold.verify.rounding import UNIT_ROUNDOFF, precision, rounded_again
+from bnfold.verify.rounding import UNIT_ROUNDOFF, RoundedAgain, precision
 from tests.verify.graphs import model, network, random_layers, single
 
 
@@ -16,7 +16,7 @@ def test_weights_move_by_at_most_half_a_unit(dtype: type) -> None:
         [helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [1, 20]}, {"y": [1, 30]}, {"w": weights}, dtype=tensor
     )
     graph = ir.from_proto(proto)
-    moved = rounded_again(graph, np.random.default_rng(1))["w"]
+    moved = RoundedAgain(graph, np.random.default_rng(1))["w"]
     exact = weights.astype(np.float64)
     relative = np.abs(moved - exact) / np.abs(exact) / UNIT_ROUNDOFF[precision(graph)]
     assert 0.9 < relative.max() <= 1 + 1e-6
@@ -26,7 +26,7 @@ def test_weights_move_by_at_most_half_a_unit(dtype: type) -> None:
 def test_all_weights_move_and_nothing_else() -> None:
     """Every parameter of every Conv and BatchNormalization takes part."""
     graph = ir.from_proto(network(random_layers()))
-    assert rounded_again(graph, np.random.default_rng(0)).keys() == graph.graph.initializers.keys()
+    assert RoundedAgain(graph, np.random.default_rng(0)).keys() == graph.graph.initializers.keys()
 
 
 def test_scales_of_resize_do_not_move() -> None:
@@ -37,14 +37,14 @@ def test_scales_of_resize_do_not_move() -> None:
     ]
     tensors = {"gain": single(3), "factors": single(1, 1, 2)}
     graph = ir.from_proto(model(nodes, {"x": ["N", 2, 4]}, {"y": ["N", 2, 8]}, tensors))
-    assert rounded_again(graph, np.random.default_rng(0)).keys() == {"gain"}
+    assert RoundedAgain(graph, np.random.default_rng(0)).keys() == {"gain"}
 
 
 def test_weights_behind_a_transpose_move() -> None:
     """Operators that only arrange numbers do not hide a weight."""
     nodes = [helper.make_node("Transpose", ["w"], ["t"]), helper.make_node("MatMul", ["x", "t"], ["y"])]
     graph = ir.from_proto(model(nodes, {"x": ["N", 3]}, {"y": ["N", 2]}, {"w": np.ones((2, 3), "f")}))
-    assert rounded_again(graph, np.random.default_rng(0)).keys() == {"w"}
+    assert RoundedAgain(graph, np.random.default_rng(0)).keys() == {"w"}
 
 
 def test_precision_is_that_of_the_coarsest_weight() -> None:

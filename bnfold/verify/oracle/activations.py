@@ -10,6 +10,11 @@ from bnfold.verify.oracle.types import Array
 Activation = Callable[[Array], Array]
 
 
+def relu(x: Array) -> Array:
+    """Return max(x, 0) (ONNX Relu-6 to -14); NaN stays."""
+    return np.maximum(x, 0)
+
+
 def sigmoid(x: Array) -> Array:
     """Return 1/(1 + e^−x), without overflow."""
     return (1 + np.tanh(x / 2)) / 2
@@ -29,7 +34,7 @@ _FORMULAS: dict[str, tuple[Callable[..., Array], tuple[float, ...]]] = {
     "elu": (_elu, (1.0,)),
     "hardsigmoid": (lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), (0.2, 0.5)),
     "leakyrelu": (lambda x, alpha: np.where(x < 0, alpha * x, x), (0.01,)),
-    "relu": (lambda x: np.maximum(x, 0), ()),
+    "relu": (relu, ()),
     "scaledtanh": (lambda x, alpha, beta: alpha * np.tanh(beta * x), (1.0, 1.0)),
     "sigmoid": (sigmoid, ()),
     "softplus": (_softplus, ()),

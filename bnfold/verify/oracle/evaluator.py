@@ -95,11 +95,16 @@ class Oracle:
         self._readers = [sorted(_names_read(node.onnx_node)) for node in self._nodes]
 
     def run(
-        self, inputs: Mapping[str, Value], outputs: Sequence[str] | None = None, hook: Hook | None = None
+        self,
+        inputs: Mapping[str, Value],
+        outputs: Sequence[str] | None = None,
+        hook: Hook | None = None,
+        weights: Mapping[str, Value] | None = None,
     ) -> dict[str, Value]:
         """Return the values named in ``outputs`` (any values of the main graph; default: the graph's outputs).
 
         ``hook`` is told of every node when it has been evaluated, and may put other values in the place of its results.
+        ``weights`` take the place of initializers; each is asked for when its first reader's turn has come.
 
         Raises:
             InputError: an input is missing or unknown, a name in ``outputs`` is unknown, or a node cannot be
@@ -107,14 +112,19 @@ class Oracle:
         """
         self._check_names(inputs)
         wanted = tuple(self.output_names if outputs is None else outputs)
-        values: dict[str, Value | None] = {"": None, **self._constants}
+        others: Mapping[str, Value] = {} if weights is None else weights
+        values: dict[str, Value | None] = {"": None}
+        values |= {name: value for name, value in self._constants.items() if name not in others}
         values |= {name: _as_double(np.asarray(value)) for name, value in inputs.items()}
+        values |= _asked_for(others, wanted, values)
         waiting = Counter(name for names in self._readers for name in names) + Counter(("", *wanted))
-        first = self._first if self._first is not None and not self._first.inputs and hook is None else None
+        plain = hook is None and weights is None
+        first = self._first if plain and self._first is not None and not self._first.inputs else None
         if first is not None:
             first.inputs = dict(inputs)
         with np.errstate(all="ignore"):  # what is not finite shows in the values
             for node, names in zip(self._nodes, self._readers, strict=True):
+                values |= _asked_for(others, names, values)
                 results = _evaluate(node, values)
                 if first is not None:
                     first.keep(results)
@@ -174,6 +184,11 @@ def _take_initializers(graph: ir.Graph) -> dict[str, Value]:
     tensors = {name: value.const_value for name, value in graph.initializers.items()}
     graph.initializers.clear()
     return {name: np.asarray(tensor.numpy()) for name, tensor in tensors.items() if tensor is not None}
+
+
+def _asked_for(others: Mapping[str, Value], names: Sequence[str], values: Mapping[str, object]) -> dict[str, Value]:
+    """Return those of ``others`` that are named and not among the values yet."""
+    return {name: others[name] for name in names if name in others and name not in values}
 
 
 def _names_read(node: onnx.NodeProto) -> set[str]:

@@ -39,7 +39,9 @@ def conv(
     for image, result in zip(padded, y, strict=True):
         convolve(image, weight, windows, result)
     y = y.reshape(len(x), group * weight.shape[1], *windows.output)
-    return y if bias is None else y + bias.reshape(-1, *[1] * len(windows.output))
+    if bias is not None:
+        y += bias.reshape(-1, *[1] * len(windows.output))
+    return y
 
 
 def conv_transpose(

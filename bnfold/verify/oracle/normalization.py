@@ -36,8 +36,11 @@ def batch_norm(
     def along_channels(parameter: Array) -> Array:
         return parameter.reshape(*parameter.shape, *[1] * (x.ndim - 1 - parameter.ndim))
 
-    deviation = x - along_channels(mean)
-    return along_channels(scale) * deviation / np.sqrt(along_channels(variance) + epsilon) + along_channels(bias)
+    y = x - along_channels(mean)
+    y *= along_channels(scale)
+    y /= along_channels(np.sqrt(variance + epsilon))
+    y += along_channels(bias)
+    return y
 
 
 def layer_norm(

@@ -12,6 +12,7 @@ from onnx.reference.op_run import OpRun
 
 from bnfold.errors import InputError
 from bnfold.verify.oracle import contrib
+from bnfold.verify.oracle.activations import relu
 from bnfold.verify.oracle.control_flow import Loop, Scan
 from bnfold.verify.oracle.detection import non_max_suppression, roi_align
 from bnfold.verify.oracle.linear import conv, conv_transpose
@@ -59,6 +60,7 @@ OPERATORS: dict[str, Operator] = {
     "MeanVarianceNormalization": mean_variance_normalization,
     "NonMaxSuppression": non_max_suppression,
     "RNN": rnn,
+    "Relu": relu,
     "RoiAlign": roi_align,
 }
 """Operator of the standard domain → function of its inputs and of all its attributes, by name."""

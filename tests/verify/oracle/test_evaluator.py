@@ -31,6 +31,29 @@ def test_initializers_can_be_replaced_for_a_run() -> None:
     assert oracle.run({"x": x})["y"].tolist() == [2, 30]
 
 
+def test_other_weights_are_asked_for_one_by_one() -> None:
+    """Each when its first reader's turn has come, once for all its readers; also one that is an output itself."""
+    asked: list[str] = []
+
+    class Weights(dict[str, np.ndarray]):
+        def __getitem__(self, name: str) -> np.ndarray:
+            asked.append(name)
+            return super().__getitem__(name)
+
+    nodes = [
+        helper.make_node("Mul", ["x", "w"], ["a"]),
+        helper.make_node("Add", ["a", "w"], ["b"]),
+        helper.make_node("Mul", ["b", "v"], ["y"]),
+    ]
+    tensors = {"w": single(2), "v": single(3), "c": single(5)}
+    proto = model(nodes, {"x": [1]}, {"y": [1], "c": [1]}, tensors)
+    found = Oracle(ir.from_proto(proto)).run(
+        {"x": single(10)}, weights=Weights(w=np.full(1, 4.0), v=np.full(1, 6.0), c=np.full(1, 7.0))
+    )
+    assert asked == ["c", "w", "v"]
+    assert {name: value.tolist() for name, value in found.items()} == {"y": [(10 * 4 + 4) * 6], "c": [7]}
+
+
 def test_values_are_freed_after_their_last_reader_but_not_before() -> None:
     """A value that a later branch captures is still there when the branch runs, though no node reads it directly."""
     port = helper.make_tensor_value_info("out", TensorProto.FLOAT, [1])
