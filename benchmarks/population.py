@@ -5,7 +5,10 @@ over all channels of the last BN layer; the time over that of a plain pass of th
 same batches, as it is and channels-last; and that of bnfold's over fvcore's. All are measured in turns; a figure is the
 median of the ratios of the rounds.
 
-    python -m benchmarks.population [--rounds N] [--samples N] [--only WORD]
+What self-consistent statistics cost once, however much data there is, is told apart: the time that two samples take,
+less that of a plain pass over them. It is capture, planning, and what is done for every layer and not for every sample.
+
+    python -m benchmarks.population [--rounds N] [--samples N] [--only WORD] [--batches N,N]
 
 The tables are Markdown.
 """
@@ -30,6 +33,12 @@ Method = Callable[[nn.Module, Sequence[Tensor]], object]
 PLAIN: Final = "plain pass"
 
 LAST: Final = "plain, channels-last"
+
+ONCE: Final = "self-consistent, two samples"
+
+WALK: Final = "of it, beyond what it costs once"
+
+PLAIN_TWO: Final = "plain pass, two samples"
 
 METHODS: Final[dict[str, Method]] = {
     "torch update_bn": lambda model, batches: update_bn(batches, model),
@@ -156,7 +165,9 @@ def measure(
     """Return the last variance by method, and its seconds in every round, all taking turns."""
     last = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
     runs: dict[str, tuple[Method, Sequence[Tensor]]] = {name: (method, batches) for name, method in METHODS.items()}
+    two = [batches[0][:2]]
     runs |= {PLAIN: (plain_pass, batches), LAST: (plain_pass, last)}
+    runs |= {ONCE: (METHODS["self-consistent"], two), PLAIN_TWO: (plain_pass, two)}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     variances: dict[str, Tensor] = {}
     for turn in range(rounds + 1):
@@ -172,6 +183,9 @@ def measure(
             if turn > 0:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
             variances[name] = last_variance(candidate)
+    seconds[ONCE] = [whole - two for whole, two in zip(seconds[ONCE], seconds[PLAIN_TWO], strict=True)]
+    pairs = zip(seconds["self-consistent"], seconds[ONCE], strict=True)
+    seconds[WALK] = [whole - once for whole, once in pairs]
     return variances, seconds
 
 
@@ -192,14 +206,16 @@ def report(name: str, model: nn.Module, inputs: Tensor, sizes: Sequence[int], ro
     for size in sizes:
         variances, seconds = measure(model, inputs.split(size), rounds)
         off = [f"{((variances[method] - exact).abs() / exact).max().item():.1e}" for method in METHODS]
-        took = [ratio(seconds, method, PLAIN) for method in (*METHODS, LAST)]
+        took = [ratio(seconds, method, PLAIN) for method in (*METHODS, LAST, WALK)]
+        once = f"{1000 * statistics.median(seconds[ONCE]):.0f} ms"
         beside = [ratio(seconds, method, "fvcore PreciseBN") for method in ("pooled", "self-consistent")]
         errors.append(row(str(size), *off))
-        times.append(row(str(size), f"{statistics.median(seconds[PLAIN]):.2f} s", *took, *beside))
+        times.append(row(str(size), f"{statistics.median(seconds[PLAIN]):.2f} s", *took, once, *beside))
     print(f"\n## {name}\n\nLargest relative error of a variance of the last layer:\n", flush=True)
     print(row("batch", *METHODS), row("--:", *("--:" for _ in METHODS)), *errors, sep="\n")
     print("\nTime over that of a plain pass, whose seconds are in front; of two estimators, over that of PreciseBN:\n")
-    titles = ["batch", PLAIN, *METHODS, LAST, "pooled / PreciseBN", "self-consistent / PreciseBN"]
+    beside = ["pooled / PreciseBN", "self-consistent / PreciseBN"]
+    titles = ["batch", PLAIN, *METHODS, LAST, WALK, "what it costs once", *beside]
     print(row(*titles), row(*("--:" for _ in titles)), *times, sep="\n", flush=True)
 
 
@@ -209,20 +225,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds a row (default 5)")
     parser.add_argument("--samples", type=int, default=256, help="images in all (default 256)")
     parser.add_argument("--only", default="", metavar="WORD", help="networks whose name has this word")
+    parser.add_argument(
+        "--batches", default=(2, 8, 32, 100), metavar="N,N", type=_numbers, help="batch sizes (default 2,8,32,100)"
+    )
     arguments = parser.parse_args()
     torch.manual_seed(0)
     count = arguments.samples
     images, offset = smooth_images(count), smooth_images(count, 1e5)
-    networks: list[tuple[str, nn.Module, Tensor, tuple[int, ...]]] = [
-        ("Residual network, 10 BN, 32×32", residual_network(), images, (2, 8, 32, 100)),
-        ("Plain network, 5 BN, 32×32", plain_network(), images, (2, 8, 32, 100)),
-        ("ResNet-18, 20 BN, 224×224", resnet18(), smooth_images(count // 8, size=224), (2, 8, 32)),
-        ("One BN, mean/std 0.5", nn.BatchNorm2d(3), images, (8, 100)),
-        ("One BN, mean/std 1e5", nn.BatchNorm2d(3), offset, (8, 100)),
+    networks: list[tuple[str, nn.Module, Tensor]] = [
+        ("Residual network, 10 BN, 32×32", residual_network(), images),
+        ("Plain network, 5 BN, 32×32", plain_network(), images),
+        ("ResNet-18, 20 BN, 224×224", resnet18(), smooth_images(count // 8, size=224)),
+        ("One BN, mean/std 0.5", nn.BatchNorm2d(3), images),
+        ("One BN, mean/std 1e5", nn.BatchNorm2d(3), offset),
     ]
-    for name, model, inputs, sizes in networks:
+    for name, model, inputs in networks:
         if arguments.only.lower() in name.lower():
+            sizes = [size for size in arguments.batches if size <= len(inputs)]
             report(name, model, inputs, sizes, arguments.rounds)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -27,36 +27,34 @@ class Measured:
     """What ``measure`` found of M minibatches of one size, still on the device.
 
     ``count`` is the number of values per channel in each, ``values`` (N,) that of each sample, None where all have the
-    same. ``shift`` is (M, C), ``sums`` and ``squares`` (N, C) are, for every sample of all minibatches, one after the
-    other, Σ y and Σ y² of y = x − shift.
+    same. ``shift`` is (M, C), ``sums`` (2, N, C) are, for every sample of all minibatches, one after the other, Σ y and
+    Σ y² of y = x − shift.
     """
 
     count: int
     values: Tensor | None
     shift: Tensor
     sums: Tensor
-    squares: Tensor
 
     def mean_and_variance(self) -> tuple[Tensor, Tensor]:
         """Return mean and biased variance (M, C) to normalize by, still on the device."""
-        minibatches = len(self.shift)
-        sums, squares = (each.unflatten(0, (minibatches, -1)).sum(1) for each in (self.sums, self.squares))
-        offset = sums / self.count
-        return self.shift + offset, torch.addcmul(squares / self.count, offset, offset, value=-1).clamp_(min=0)
+        minibatches, channels = self.shift.shape
+        offset, square = self.sums.view(2, minibatches, -1, channels).sum(2).div_(self.count)
+        return self.shift + offset, square.addcmul_(offset, offset, value=-1).clamp_(min=0)
 
     @property
     def samples(self) -> int:
         """Number of samples in each minibatch."""
-        return len(self.sums) // len(self.shift)
+        return self.sums.shape[1] // len(self.shift)
 
     @cached_property
     def on_host(self) -> list[MinibatchSums]:
         """The sums of every minibatch in float64 on the host, for which a GPU has to be waited for."""
-        minibatches = len(self.shift)
-        all_alike = np.full(len(self.sums), self.count / self.samples)
+        minibatches, channels = self.shift.shape
+        all_alike = np.full(self.sums.shape[1], self.count / self.samples)
         values = all_alike if self.values is None else _on_host(self.values)
-        parts = [each.reshape(minibatches, -1, each.shape[1]) for each in map(_on_host, (self.sums, self.squares))]
-        return list(map(MinibatchSums, values.reshape(minibatches, -1), _on_host(self.shift), *parts))
+        sums = _on_host(self.sums).reshape(2, minibatches, -1, channels)
+        return list(map(MinibatchSums, values.reshape(minibatches, -1), _on_host(self.shift), *sums))
 
     def results(self) -> tuple[Moments, SampleSums]:
         """Return moments and sample sums.
@@ -92,22 +90,29 @@ def measure(values: Tensor, mask: Tensor | None = None, *, minibatches: int = 1)
         assert minibatches == 1, "a mask is for one minibatch"
         return _measure_masked(values, mask)
     axes = tuple(range(2, values.ndim))
+    shift = _shift(values, minibatches, axes)
+    sums = shift.new_empty(2, *values.shape[:2])
+    count = values.numel() // values.shape[1] // minibatches
+    if not axes:
+        torch.square(torch.sub(values, broadcastable(shift, values), out=sums[0]), out=sums[1])
+        return Measured(count, None, shift, sums)
+    rows = _rows_at_once(values)
+    scratch = torch.empty_like(values[:rows], dtype=shift.dtype)
+    reference = broadcastable(shift, values)
+    for start in range(0, len(values), rows):
+        here = slice(start, start + rows)
+        part = values[here]
+        offsets = torch.sub(part, reference if minibatches == 1 else reference[here], out=scratch[: len(part)])
+        torch.sum(offsets, axes, out=sums[0, here])
+        torch.sum(offsets.square_(), axes, out=sums[1, here])
+    return Measured(count, None, shift, sums)
+
+
+def _shift(values: Tensor, minibatches: int, axes: tuple[int, ...]) -> Tensor:
+    """Return the mean (M, C) of the first samples of every minibatch."""
     apart = values.unflatten(0, (minibatches, -1))
     some = apart[:, : -(-apart.shape[1] // _SHARE)]
-    shift = some.mean((1, *(axis + 1 for axis in axes)), dtype=torch.promote_types(values.dtype, torch.float32))
-    count = apart[0].numel() // values.shape[1]
-    reference = broadcastable(shift, values)
-    if not axes:
-        offsets = values - reference
-        return Measured(count, None, shift, offsets, offsets.square())
-    parts = _parts(values)
-    scratch = torch.empty_like(parts[0], dtype=shift.dtype)
-    references = reference.expand(len(values), *reference.shape[1:]).split(len(parts[0]))
-    pairs = [
-        _sums(torch.sub(part, its, out=scratch[: len(part)]), axes) for part, its in zip(parts, references, strict=True)
-    ]
-    sums, squares = pairs[0] if len(pairs) == 1 else map(torch.cat, zip(*pairs, strict=True))
-    return Measured(count, None, shift, sums, squares)
+    return some.mean((1, *(axis + 1 for axis in axes)), dtype=torch.promote_types(values.dtype, torch.float32))
 
 
 def broadcastable(figures: Tensor, values: Tensor) -> Tensor:
@@ -125,19 +130,15 @@ def _measure_masked(values: Tensor, mask: Tensor) -> Measured:
     # Filled, not multiplied: padding may hold NaN.
     shift = values.masked_fill(~inside, 0).sum((0, *axes), keepdim=True, dtype=precision) / max(count, 1)
     offsets = (values.to(precision) - shift).masked_fill(~inside, 0)
-    sums, squares = (offsets.sum(axes), offsets.square().sum(axes)) if axes else (offsets, offsets.square())
-    return Measured(count, counts, shift.view(1, -1), sums, squares)
+    pair = (offsets.sum(axes), offsets.square().sum(axes)) if axes else (offsets, offsets.square())
+    return Measured(count, counts, shift.view(1, -1), torch.stack(pair))
 
 
-def _parts(values: Tensor) -> tuple[Tensor, ...]:
-    """Split along N what would not fit a CPU's cache; a GPU is fastest on all of it."""
+def _rows_at_once(values: Tensor) -> int:
+    """Return how many samples fit a CPU's cache; a GPU is fastest on all of them."""
     if values.device.type != "cpu" or values.numel() <= _CACHED_VALUES:
-        return (values,)
-    return values.split(max(1, _CACHED_VALUES * len(values) // values.numel()))
-
-
-def _sums(offsets: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    return offsets.sum(axes), offsets.square_().sum(axes)
+        return len(values)
+    return max(1, _CACHED_VALUES * len(values) // values.numel())
 
 
 def _on_host(tensor: Tensor) -> NDArray[np.float64]:
