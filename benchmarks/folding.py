@@ -5,6 +5,9 @@ mistakes, so that every constant is replaced by random numbers first, γ and Var
 the written file, evaluated in float64, against the original evaluated in float64, relative to the largest output: a
 fold that is right shows the float32 rounding of its weights, about 1e-7 times the square root of the depth. Times are
 medians of several runs, the tools in turn, load and save included, imports not.
+
+``python -m benchmarks.folding --growth`` shows instead how bnfold's time grows with the number of nodes, on a residual
+network of ever more blocks; linear growth is a constant time a node.
 """
 
 import argparse
@@ -177,13 +180,69 @@ def compare(name: str, repeats: int) -> Table:
     return table
 
 
+GROWTH = (1_250, 2_500, 5_000, 10_000, 20_000)
+"""Nodes of the networks that show how time grows."""
+
+CHANNELS = 16
+
+
+def residual_network(nodes: int, target: Path) -> None:
+    """Write blocks of Conv, BN, Relu, Conv, BN, Add, Relu."""
+    rng = np.random.default_rng(0)
+    values: dict[str, ir.Value] = {}
+
+    def stored(name: str, array: np.ndarray) -> ir.Value:
+        tensor = ir.tensor(array.astype(np.float32), name=name)
+        values[name] = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
+        values[name].const_value = tensor
+        return values[name]
+
+    def normalized(x: ir.Value, name: str) -> ir.Value:
+        weight = stored(f"{name}.weight", rng.normal(size=(CHANNELS, CHANNELS, 1, 1)) / CHANNELS**0.5)
+        parameters = [stored(f"{name}.{part}", rng.uniform(0.5, 2.0, CHANNELS)) for part in ("γ", "β", "E", "Var")]
+        conv = ir.node("Conv", [x, weight], name=f"{name}.conv")
+        network.extend([conv, ir.node("BatchNormalization", [conv.outputs[0], *parameters], name=f"{name}.bn")])
+        return network[-1].outputs[0]
+
+    def then(operator: str, *inputs: ir.Value) -> ir.Value:
+        network.append(ir.node(operator, inputs, name=f"node_{len(network)}"))
+        return network[-1].outputs[0]
+
+    network: list[ir.Node] = []
+    declared = ir.Shape([1, CHANNELS, 8, 8]), ir.TensorType(ir.DataType.FLOAT)
+    x = image = ir.Value(name="x", shape=declared[0], type=declared[1])
+    while len(network) + 7 <= nodes:
+        inner = then("Relu", normalized(x, f"block_{len(network)}.0"))
+        x = then("Relu", then("Add", x, normalized(inner, f"block_{len(network)}.1")))
+    x.shape, x.type = declared
+    graph = ir.Graph([image], [x], nodes=network, initializers=list(values.values()), opset_imports={"": 17})
+    save(ir.Model(graph, ir_version=8), target)
+
+
+def growth(repeats: int) -> Table:
+    """Return the table of times by number of nodes, each the smallest of several runs."""
+    table = Table("nodes", "BNs left", "seconds", "ms a node", title="growth")
+    with tempfile.TemporaryDirectory() as folder:
+        for nodes in GROWTH:
+            source, target = Path(folder) / "source.onnx", Path(folder) / "target.onnx"
+            residual_network(nodes, source)
+            fastest = min(seconds(by_bnfold, source, target) for _ in range(repeats))
+            left = sum(node.op_type == "BatchNormalization" for node in onnx.load(target).graph.node)
+            table.add_row(str(nodes), str(left), f"{fastest:.2f}", f"{fastest / nodes * 1e3:.3f}")
+    return table
+
+
 def main() -> None:
-    """Print one table a network."""
+    """Print one table a network, or that of growth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", default=NETWORKS, help="which of the light networks; default: all")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each tool; default: 5")
+    parser.add_argument("--growth", action="store_true", help="how time grows with the number of nodes, instead")
     arguments = parser.parse_args()
     console = Console()
+    if arguments.growth:
+        console.print(growth(arguments.repeats))
+        return
     for name in arguments.networks:
         console.print(compare(name, arguments.repeats))
 

@@ -24,7 +24,7 @@ class Gauges:
     """Scale classes and shift equations, with an undo log.
 
     Arguments broadcast against each other, and a statement is made for each entry of what results. A cause is an
-    integer that the caller chooses; it comes back in `Contradiction`.
+    integer that the caller chooses, one for all entries or one for each; it comes back in `Contradiction`.
     """
 
     def __init__(self) -> None:
@@ -55,6 +55,10 @@ class Gauges:
         """Take back every statement made since `checkpoint` returned ``mark``."""
         self._journal.rollback(mark)
 
+    def are_known(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return of which variables both scale and shift are known, in the shape of ``ids``."""
+        return (self.roots(ids)[0] == self.roots(np.array([IDENTITY]))[0]) & self._shifts.are_known(ids)
+
     # Scales
 
     def roots(self, ids: Ids) -> tuple[Ids, Array]:
@@ -65,14 +69,14 @@ class Gauges:
         """Return the signs that the scales of representatives must have, 0 where either will do."""
         return self._scales.signs(roots)
 
-    def relate_scales(self, i: ArrayLike, j: ArrayLike, factor: ArrayLike, cause: int) -> None:
+    def relate_scales(self, i: ArrayLike, j: ArrayLike, factor: ArrayLike, cause: ArrayLike) -> None:
         """State s_i = factor·s_j.
 
         Raises:
             Contradiction: the two are in one class with another factor, or of signs that do not fit.
         """
-        left, right, factors = np.broadcast_arrays(i, j, np.asarray(factor, dtype=np.float64))
-        self._scales.relate(left.ravel(), right.ravel(), factors.ravel(), cause)
+        left, right, factors, causes = np.broadcast_arrays(i, j, np.asarray(factor, dtype=np.float64), cause)
+        self._scales.relate(left.ravel(), right.ravel(), factors.ravel(), causes.ravel())
 
     def require_positive(self, ids: ArrayLike, cause: int) -> None:
         """State s_i > 0.
@@ -92,7 +96,9 @@ class Gauges:
 
     # Shifts
 
-    def relate_shifts(self, terms: Sequence[tuple[ArrayLike, ArrayLike]], constant: ArrayLike, cause: int) -> None:
+    def relate_shifts(
+        self, terms: Sequence[tuple[ArrayLike, ArrayLike]], constant: ArrayLike, cause: ArrayLike
+    ) -> None:
         """State Σ coefficient·σ_i = constant for ``terms`` of (coefficient, i).
 
         One variable is eliminated, the first whose coefficient is not small: put those first that should take the value
@@ -102,7 +108,7 @@ class Gauges:
             Contradiction: the equation is over-determined and does not hold.
         """
         arrays = [(np.asarray(coefficient, dtype=np.float64), np.asarray(ids)) for coefficient, ids in terms]
-        self._shifts.relate(arrays, np.asarray(constant, dtype=np.float64), cause)
+        self._shifts.relate(arrays, np.asarray(constant, dtype=np.float64), np.asarray(cause))
 
     def forbid_shift(self, ids: ArrayLike, cause: int) -> None:
         """State σ_i = 0.

@@ -14,10 +14,25 @@ def is_ascending(ids: Ids) -> bool:
     return bool((ids[1:] > ids[:-1]).all())
 
 
-def distinct(ids: Ids) -> Ids:
-    """Return each number once, in order, shape (count,)."""
-    ids = ids.ravel()
-    return ids if is_ascending(ids) else np.unique(ids)
+def distinct(*ids: Ids) -> Ids:
+    """Return each number once, in order, shape (count,); by sorting, which is faster than np.unique by far."""
+    numbers = np.concatenate([part.ravel() for part in ids])
+    if is_ascending(numbers):
+        return numbers
+    numbers.sort()
+    return numbers[is_first(numbers)]
+
+
+def is_first(numbers: Ids) -> NDArray[np.bool_]:
+    """Return which numbers differ from the one before; of sorted ones, the first of its like each."""
+    first = np.ones(len(numbers), dtype=np.bool_)
+    first[1:] = numbers[1:] != numbers[:-1]
+    return first
+
+
+def are_distinct(numbers: Ids) -> bool:
+    """Whether no number is there twice."""
+    return is_ascending(numbers) or is_ascending(np.sort(numbers))
 
 
 class Column:

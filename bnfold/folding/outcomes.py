@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.gauges import Ids
+from bnfold.folding.journal import distinct
 from bnfold.folding.network import Network
 from bnfold.folding.refusal import Refusal
 from bnfold.folding.report import Outcome, Reason
@@ -25,7 +26,7 @@ def outcomes(network: Network, removals: Removals) -> Iterator[tuple[ir.Node, Ou
         if refusal is not None:
             yield node, Outcome(name, (), refusal.reason, refusal.witness, refusal.detail)
         elif pointwise is not None:
-            into = weights.of(np.union1d(pointwise.sources, pointwise.targets))
+            into = weights.of(distinct(pointwise.sources, pointwise.targets))
             yield node, Outcome(name, into, detail=f"folded into {', '.join(into)}" if into else "it was the identity")
 
 
@@ -64,24 +65,24 @@ class _Index:
     """Which owners each key has."""
 
     def __init__(self, keys: Ids, owners: Ids) -> None:
-        pairs = np.unique(np.stack([keys, owners]), axis=1)
-        self.keys, self.owners = pairs
+        self.keys, self.owners = np.divmod(distinct(keys * (base := int(owners.max(initial=0)) + 1) + owners), base)
 
     def of(self, keys: Ids) -> Ids:
         """Return the owners of any of ``keys``, in order."""
-        keys = np.unique(keys)
+        keys = distinct(keys)
         first, last = (np.searchsorted(self.keys, keys, side=side) for side in ("left", "right"))
         found = [self.owners[i:j] for i, j in zip(first.tolist(), last.tolist(), strict=True) if i < j]
-        return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
+        return distinct(*found) if found else np.empty(0, dtype=np.int64)
 
 
 def _changed(removals: Removals) -> Iterator[tuple[ir.Value, Ids]]:
     """Yield each constant that a rewritten operator reads, and the variables that are not (1, 0) in it."""
     for linear in removals.linears.values():
-        moved = _moved(np.union1d(linear.targets, linear.sources), removals)
-        yield _operand(linear.node, linear.weight_slot), np.union1d(moved, list(linear.silenced)).astype(np.int64)
+        moved = _moved(distinct(linear.targets, linear.sources), removals)
+        silenced = np.array(list(linear.silenced), dtype=np.int64)
+        yield _operand(linear.node, linear.weight_slot), distinct(moved, silenced)
     for pointwise in removals.kept:
-        ids = np.union1d(pointwise.targets, pointwise.sources)
+        ids = distinct(pointwise.targets, pointwise.sources)
         yield _operand(pointwise.node, pointwise.parameter_slots[0]), _moved(ids, removals)
 
 

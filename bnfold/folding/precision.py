@@ -9,6 +9,7 @@ import onnx_ir as ir
 from bnfold.folding.affine import Array
 from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
 from bnfold.folding.gauges import Gauges, Ids
+from bnfold.folding.journal import distinct
 from bnfold.folding.labels import along
 from bnfold.folding.solution import Solution
 from bnfold.graph.rounding import rounded
@@ -36,7 +37,7 @@ def overstrained_roots(
     ]
     strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
     strained += [(threshold.node, _strained_by_threshold(threshold, solution)) for threshold in thresholds]
-    return {root: node for node, ids in strained for root in np.unique(gauges.roots(ids)[0]).tolist()}
+    return {root: node for node, ids in strained for root in distinct(gauges.roots(ids)[0]).tolist()}
 
 
 def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwise], kept: Sequence[Pointwise]) -> Array:
@@ -65,7 +66,7 @@ def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwis
 
 def _drowned(linear: Linear, solution: Solution, size: Array) -> Ids:
     """Return the variables whose shift so exceeds the value that the operator would read mostly rounding."""
-    ids = np.unique(linear.sources)
+    ids = distinct(linear.sources)
     return ids[np.abs(solution.scale[ids] * solution.shift[ids]) > LARGEST_SHIFT * size[ids]]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnfold.folding.contradiction import NO_CAUSE, TOLERANCE, Contradiction, Obstacle
-from bnfold.folding.journal import Ids, Journal
+from bnfold.folding.journal import Ids, Journal, are_distinct
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class ScaleClasses:
         """Return the signs that the scales of representatives must have, 0 where either will do."""
         return self._sign[roots]
 
-    def relate(self, i: Ids, j: Ids, factor: Array, cause: int) -> None:
+    def relate(self, i: Ids, j: Ids, factor: Array, cause: Ids) -> None:
         """State s_i = factor·s_j, pair by pair, all of shape (pairs,).
 
         A pair can be joined at once with all others if one of its two classes is in no other pair; it becomes part of
@@ -71,7 +71,7 @@ class ScaleClasses:
             if wrong.any():
                 first = int(wrong.argmax())
                 raise Contradiction(Obstacle.SCALE, self._causes_between(int(i[first]), int(j[first])))
-            i, j, factor = i[apart], j[apart], factor[apart]
+            i, j, factor, cause = i[apart], j[apart], factor[apart], cause[apart]
             if not i.size:
                 return
             self._join((i, j), (root_i[apart], root_j[apart]), (expected / factor_i)[apart], cause)
@@ -85,13 +85,15 @@ class ScaleClasses:
         roots, factors = self.roots(ids.ravel())
         self._require_signs(roots, np.sign(factors), np.full(roots.shape, cause))
 
-    def _join(self, stated: tuple[Ids, Ids], roots: tuple[Ids, Ids], ratio: Array, cause: int) -> None:
+    def _join(self, stated: tuple[Ids, Ids], roots: tuple[Ids, Ids], ratio: Array, cause: Ids) -> None:
         """Join the classes of what is stated, s_i = ratio·s_j for their roots; as many at once as can be."""
         i, j = roots
-        _, first = np.unique(i * len(self) + j, return_index=True)
-        i, j, ratio, (of_i, of_j) = i[first], j[first], ratio[first], (side[first] for side in stated)
-        _, where, occurrences = np.unique(np.stack([i, j]), return_inverse=True, return_counts=True)
-        lone_i, lone_j = occurrences[where.reshape(2, -1)] == 1
+        of_i, of_j = stated
+        pairs = i * len(self) + j
+        if not are_distinct(pairs):
+            _, first = np.unique(pairs, return_index=True)
+            i, j, ratio, cause, of_i, of_j = (each[first] for each in (i, j, ratio, cause, of_i, of_j))
+        lone_i, lone_j = _are_lone(np.stack([i, j]))
         ready = lone_i | lone_j
         if not ready.any():
             ready[0] = lone_i[0] = lone_j[0] = True
@@ -107,17 +109,20 @@ class ScaleClasses:
         self._join_number.put(child, len(self._cause) + np.arange(len(child)))
         self._joined.append(np.where(moves_i, of_i, of_j)[ready])
         self._to.append(np.where(moves_i, of_j, of_i)[ready])
-        self._cause.append(np.full(len(child), cause))
-        grown, where = np.unique(root, return_inverse=True)
-        added = np.bincount(where, self._size[child]).astype(np.int64)
+        self._cause.append(cause[ready])
+        grown, added = root, self._size[child]
+        if not are_distinct(root):
+            grown, where = np.unique(root, return_inverse=True)
+            added = np.bincount(where, added).astype(np.int64)
         self._size.put(grown, self._size[grown] + added)
 
     def _require_signs(self, roots: Ids, signs: NDArray[np.floating], causes: Ids) -> None:
         """Give representatives the signs that they must have."""
         unsigned = self._sign[roots] == 0
-        new, first = np.unique(roots[unsigned], return_index=True)
-        self._sign.put(new, signs[unsigned][first])
-        self._sign_cause.put(new, causes[unsigned][first])
+        if unsigned.any():
+            new, first = np.unique(roots[unsigned], return_index=True)
+            self._sign.put(new, signs[unsigned][first])
+            self._sign_cause.put(new, causes[unsigned][first])
         wrong = self._sign[roots] != signs
         if wrong.any():
             at = int(wrong.argmax())
@@ -154,3 +159,11 @@ class ScaleClasses:
         while (parent := int(self._parent[i])) != i:
             found.append(i := parent)
         return found
+
+
+def _are_lone(numbers: Ids) -> NDArray[np.bool_]:
+    """Return which numbers are there once, in their shape."""
+    if are_distinct(numbers.ravel()):
+        return np.ones(numbers.shape, dtype=np.bool_)
+    _, where, occurrences = np.unique(numbers, return_inverse=True, return_counts=True)
+    return np.asarray(occurrences[where.reshape(numbers.shape)] == 1)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from bnfold.folding.forms import Linear
 from bnfold.folding.gauges import Ids
+from bnfold.folding.journal import distinct
 from bnfold.folding.network import Network
 from bnfold.graph.constants import Constants
 
@@ -129,7 +130,7 @@ def calls_by_weight(network: Network) -> dict[ir.Value, list[Call]]:
 def keep_scales(linears: Iterable[Linear], network: Network) -> None:
     """State s = 1 on both sides of linear operators."""
     for linear in linears:
-        network.gauges.know_scale(np.union1d(linear.sources, linear.targets), network.facts.numbers[linear.node])
+        network.gauges.know_scale(distinct(linear.sources, linear.targets), network.facts.numbers[linear.node])
 
 
 def _equate_scales(first: Call, others: Iterable[Call], network: Network) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnfold.folding.contradiction import TOLERANCE, Contradiction, Obstacle
-from bnfold.folding.journal import Column, Ids, Journal, distinct
+from bnfold.folding.journal import Column, Ids, Journal, are_distinct, distinct, is_first
 
 Array = NDArray[np.float64]
 
@@ -65,12 +65,10 @@ class Sums:
         if not self.row.size:
             return self
         key = self.row * (int(self.variable.max()) + 1) + self.variable
-        _, first, where = np.unique(key, return_index=True, return_inverse=True)
-        if len(first) == len(key):
+        if are_distinct(key):
             stays = self.coefficient != 0.0
-            return replace(
-                self, row=self.row[stays], variable=self.variable[stays], coefficient=self.coefficient[stays]
-            )
+            return self if stays.all() else self._with_terms(np.flatnonzero(stays), self.coefficient)
+        _, first, where = np.unique(key, return_index=True, return_inverse=True)
         total, size = np.bincount(where, self.coefficient), np.bincount(where, np.abs(self.coefficient))
         order = np.argsort(first)
         order = order[(np.abs(total) > TOLERANCE * size)[order]]
@@ -113,7 +111,7 @@ class ShiftEquations:
         """State σ_i = 0 by definition."""
         self._eliminated.put(np.array([i]), True)
 
-    def relate(self, terms: Sequence[tuple[Array, Ids]], constant: Array, cause: int) -> None:
+    def relate(self, terms: Sequence[tuple[Array, Ids]], constant: Array, cause: Ids) -> None:
         """State Σ coefficient·σ_i = constant for ``terms`` of (coefficient, i), entry by entry after broadcasting.
 
         One variable an equation is eliminated, the first whose coefficient is not small: put those first that should
@@ -122,7 +120,7 @@ class ShiftEquations:
         Raises:
             Contradiction: an equation is over-determined and does not hold.
         """
-        sums = _zero_sums(terms, constant)
+        sums, stated = _zero_sums(terms, constant, self._cause_sets.of(cause))
         while len(sums):
             self._resolve(sums.variable)
             sums = self._substituted(sums)
@@ -131,21 +129,27 @@ class ShiftEquations:
             wrong = empty & (np.abs(sums.constant) > TOLERANCE * sums.magnitude)
             if wrong.any():
                 raise Contradiction(Obstacle.SHIFT, self._cause_sets[int(sums.causes[wrong.argmax()])])
-            sums = sums.select(~empty)
+            sums, stated = sums.select(~empty), stated[~empty]
             if len(sums):
                 pivots = _pivots(sums)
-                self._eliminate(sums, pivots, cause)
-                sums = sums.select(pivots < 0)
+                self._eliminate(sums, pivots, stated)
+                sums, stated = sums.select(pivots < 0), stated[pivots < 0]
 
     def forbid(self, ids: Ids, cause: int) -> None:
         """State σ_i = 0 for ``ids``, no two of them the same."""
         known: NDArray[np.bool_] = self._eliminated[ids]
         new = ids[~known]
         zero, none = np.zeros(len(new)), np.empty(0, dtype=np.int64)
-        causes = np.full(len(new), self._cause_sets.of(cause))
+        causes = np.full(len(new), self._cause_sets.of(np.asarray(cause)))
         self._solve(new, Sums(zero, zero, causes, row=none, variable=none, coefficient=np.empty(0)))
         if known.any():
-            self.relate([(np.ones(1), ids[known])], np.zeros(1), cause)
+            self.relate([(np.ones(1), ids[known])], np.zeros(1), np.asarray(cause))
+
+    def are_known(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return which of σ are numbers, in the shape of ``ids``."""
+        self._resolve(ids.ravel())
+        known: NDArray[np.bool_] = self._eliminated[ids] & (self._length[ids] == 0)
+        return known
 
     def values(self, ids: Ids) -> Array:
         """Return σ with every variable that is still free at 0, in the shape of ``ids``."""
@@ -209,8 +213,11 @@ class ShiftEquations:
         where = np.repeat(self._start[ids] - (np.cumsum(length) - length), length) + np.arange(len(index))
         return index, self._term_variable[where], self._term_coefficient[where]
 
-    def _eliminate(self, sums: Sums, pivots: Ids, cause: int) -> None:
-        """Solve rows for the variables of their pivots, numbers of terms, −1 where a row waits."""
+    def _eliminate(self, sums: Sums, pivots: Ids, stated: Ids) -> None:
+        """Solve rows for the variables of their pivots, numbers of terms, −1 where a row waits.
+
+        ``stated`` is who stated each row, as number in `_CauseSets`.
+        """
         solved = pivots >= 0
         pivot = pivots[solved]
         weight = sums.coefficient[pivot]
@@ -218,7 +225,7 @@ class ShiftEquations:
         solution = Sums(
             constant=-rows.constant / weight,
             magnitude=rows.magnitude / np.abs(weight),
-            causes=self._cause_sets.joined(np.full(len(rows), self._cause_sets.of(cause)), rows.causes),
+            causes=self._cause_sets.joined(stated[solved], rows.causes),
             row=rows.row,
             variable=rows.variable,
             coefficient=-rows.coefficient / weight[rows.row],
@@ -243,19 +250,20 @@ class ShiftEquations:
             column.put(ids, values)
 
 
-def _zero_sums(terms: Sequence[tuple[Array, Ids]], constant: Array) -> Sums:
-    """Return Σ coefficient·σ_i − constant, a row an entry of what all arrays broadcast to."""
-    arrays = np.broadcast_arrays(constant, *(array for term in terms for array in term))
-    constants, *columns = (array.ravel() for array in arrays)
+def _zero_sums(terms: Sequence[tuple[Array, Ids]], constant: Array, stated: Ids) -> tuple[Sums, Ids]:
+    """Return Σ coefficient·σ_i − constant, a row an entry of what all arrays broadcast to, and who stated each row."""
+    arrays = np.broadcast_arrays(constant, stated, *(array for term in terms for array in term))
+    constants, by, *columns = (array.ravel() for array in arrays)
     rows = len(constants)
-    return Sums(
+    sums = Sums(
         constant=-constants,
         magnitude=np.abs(constants),
         causes=np.zeros(rows, dtype=np.int64),
         row=np.repeat(np.arange(rows), len(terms)),
         variable=np.stack(columns[1::2], axis=1).ravel(),
         coefficient=np.stack(columns[::2], axis=1).ravel(),
-    ).added_up()
+    )
+    return sums.added_up(), by
 
 
 def _pivots(sums: Sums) -> Ids:
@@ -267,34 +275,53 @@ def _pivots(sums: Sums) -> Ids:
     starts = sums.starts()[:-1]
     size = np.abs(sums.coefficient)
     large = np.flatnonzero(size >= _PIVOT_RATIO * np.maximum.reduceat(size, starts)[sums.row])
+    first = large[is_first(sums.row[large])]
+    if are_distinct(sums.variable):
+        return first
     _, where, occurrences = np.unique(sums.variable, return_inverse=True, return_counts=True)
     earliest = np.full(len(occurrences), len(sums))
     np.minimum.at(earliest, where, sums.row)
     pivots = np.full(len(sums), -1)
     lone = large[occurrences[where[large]] == 1]
-    rows, first = np.unique(sums.row[lone], return_index=True)
-    pivots[rows] = lone[first]
+    lone = lone[is_first(sums.row[lone])]
+    pivots[sums.row[lone]] = lone
     disjoint = np.logical_and.reduceat(earliest[where] == sums.row, starts)
-    _, first = np.unique(sums.row[large], return_index=True)
-    pivots[disjoint] = large[first[disjoint]]
+    pivots[disjoint] = first[disjoint]
     return pivots
 
 
 class _CauseSets:
-    """Sets of causes by number, in the order in which they came together."""
+    """Sets of causes by number, in the order in which they came together.
+
+    A union is remembered as the two sets that it is of: along a residual stream they grow with the depth, and hardly
+    any is ever asked for.
+    """
 
     def __init__(self) -> None:
-        self._sets: list[tuple[int, ...]] = [()]
-        self._numbers: dict[tuple[int, ...], int] = {(): 0}
+        self._sets: list[int | tuple[int, int]] = [(0, 0)]  # one cause, or the numbers of two sets; the first is empty
+        self._numbers: dict[int, int] = {}
         self._unions: dict[tuple[int, int], int] = {}
 
     def __getitem__(self, number: int) -> tuple[int, ...]:
         """Return a set."""
-        return self._sets[number]
+        causes: list[int] = []
+        pending, seen = [number], {0}
+        while pending:
+            number = pending.pop()
+            if number in seen:
+                continue
+            seen.add(number)
+            found = self._sets[number]
+            if isinstance(found, int):
+                causes.append(found)
+            else:
+                pending += reversed(found)
+        return tuple(causes)
 
-    def of(self, cause: int) -> int:
-        """Return the set of one cause."""
-        return self._number((cause,))
+    def of(self, causes: Ids) -> Ids:
+        """Return the sets of one cause each, in the shape of ``causes``."""
+        different, where = np.unique(causes, return_inverse=True)
+        return np.array([self._single(cause) for cause in different.tolist()], dtype=np.int64)[where]
 
     def joined(self, first: Ids, second: Ids) -> Ids:
         """Return the unions, pair by pair."""
@@ -308,23 +335,24 @@ class _CauseSets:
         """Return ``sets`` with each of ``more`` joined to the one of its row; rows ascend."""
         sets = sets.copy()
         while row.size:
-            first = np.ones(len(row), dtype=np.bool_)
-            first[1:] = row[1:] > row[:-1]
+            first = is_first(row)
             rows = row[first]
             sets[rows] = self.joined(sets[rows], more[first])
             row, more = row[~first], more[~first]
         return sets
 
+    def _single(self, cause: int) -> int:
+        if cause not in self._numbers:
+            self._numbers[cause] = len(self._sets)
+            self._sets.append(cause)
+        return self._numbers[cause]
+
     def _union(self, first: int, second: int) -> int:
         if first == second or not second:
             return first
+        if not first:
+            return second
         if (first, second) not in self._unions:
-            union = tuple(dict.fromkeys(self._sets[first] + self._sets[second]))
-            self._unions[first, second] = self._number(union)
+            self._unions[first, second] = len(self._sets)
+            self._sets.append((first, second))
         return self._unions[first, second]
-
-    def _number(self, causes: tuple[int, ...]) -> int:
-        number = self._numbers.setdefault(causes, len(self._sets))
-        if number == len(self._sets):
-            self._sets.append(causes)
-        return number

@@ -10,7 +10,7 @@ from bnfold.folding import labels
 from bnfold.folding.affine import Array
 from bnfold.folding.forms import Linear, Pointwise, Threshold
 from bnfold.folding.gauges import Ids
-from bnfold.folding.journal import is_ascending
+from bnfold.folding.journal import distinct, is_ascending
 from bnfold.folding.network import Network, Opaque
 from bnfold.folding.report import Reason
 from bnfold.graph.shapes import Dims
@@ -249,7 +249,6 @@ def _pairs(first: Ids, second: Ids) -> tuple[Ids, Ids]:
     """Return each pair of different variables that broadcasting brings together, once, as two columns."""
     left, right = (side.ravel() for side in np.broadcast_arrays(first, second))
     if not (is_ascending(left) or is_ascending(right)):
-        _, where = np.unique(left * (int(right.max(initial=0)) + 1) + right, return_index=True)
-        left, right = left[where], right[where]
+        left, right = np.divmod(distinct(left * (base := int(right.max(initial=0)) + 1) + right), base)
     different = left != right
     return left[different], right[different]

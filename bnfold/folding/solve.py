@@ -1,7 +1,7 @@
 """Finds the affine maps that can go together, and the gauges under which they do."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -10,8 +10,10 @@ from bnfold.folding.affine import Affine
 from bnfold.folding.contradiction import Contradiction
 from bnfold.folding.forms import Linear, Normalization, Pointwise
 from bnfold.folding.gauges import Ids
+from bnfold.folding.journal import distinct
 from bnfold.folding.labels import with_rank
 from bnfold.folding.network import Network
+from bnfold.folding.parts import parts
 from bnfold.folding.precision import overstrained_roots
 from bnfold.folding.refusal import Refusal, range_refusal, refusal_of
 from bnfold.folding.report import Reason
@@ -20,6 +22,10 @@ from bnfold.folding.solution import Solution
 
 LARGEST_FACTOR = 1e100
 """An |a| beyond this, or below its inverse, leaves no room for the products that the algebra forms in float64."""
+
+
+_BATCH = 2**12
+"""Channels whose maps are tried together: beyond that a statement costs by the channel, no longer by the statement."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,9 @@ class _Attempt:
         self.producers = {linear.node: linear.node for linear in network.linears.values()}
         self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
         self._decide_signs(network.turning)
-        for pointwise in sorted(network.pointwise, key=lambda p: isinstance(p, Normalization) != normalizations_first):
-            if pointwise.removable and not pointwise.carrier.turns_sign and pointwise not in self.refused:
-                refusal = self._remove(pointwise, network.facts.numbers[pointwise.node])
-                if refusal is not None:
-                    self.refused[pointwise] = refusal
+        order = sorted(network.pointwise, key=lambda p: isinstance(p, Normalization) != normalizations_first)
+        for batch in _batches([list(self._candidates(part)) for part in parts(self.gauges, order)]):
+            self._remove_parts(batch)
         going = {pointwise: pointwise.removable and pointwise not in self.refused for pointwise in network.pointwise}
         self.removed = tuple(pointwise for pointwise, goes in going.items() if goes)
         self.kept = tuple(pointwise for pointwise, goes in going.items() if not goes)
@@ -92,14 +96,13 @@ class _Attempt:
         try:
             for pointwise in turning:
                 if pointwise not in self.refused:
-                    refusal = self._remove(pointwise, self.network.facts.numbers[pointwise.node])
+                    refusal = self._remove([_Candidate(pointwise, pointwise.affine)])
                     if refusal is None:
                         continue
                     self.refused[pointwise] = refusal
                 self.network.keep_sign(pointwise)
         except Contradiction as contradiction:  # one that cannot go shares its scales with one that went: all stay
             self.gauges.rollback(mark)
-            self.linears = dict(self.network.linears)
             for pointwise in turning:
                 self.refused.setdefault(pointwise, refusal_of(contradiction, self.network, pointwise))
                 self.network.keep_sign(pointwise)
@@ -109,29 +112,56 @@ class _Attempt:
         thresholds = self.network.thresholds
         return overstrained_roots(self.gauges, solution, self.linears.values(), self.removed, self.kept, thresholds)
 
-    def _remove(self, pointwise: Pointwise, cause: int) -> Refusal | None:
-        """State what a removal needs; take all of it back if some of it contradicts what holds already."""
-        magnitude = np.abs(pointwise.affine.scale)
-        if (magnitude > LARGEST_FACTOR).any() or ((magnitude < 1 / LARGEST_FACTOR) & (magnitude > 0)).any():
-            return Refusal(Reason.WEIGHT_RANGE, None, "its scale exceeds what weights can hold")
+    def _candidates(self, some: Iterable[Pointwise]) -> Iterator["_Candidate"]:
+        """Yield the maps that can be tried; refuse those that cannot go for what they are themselves."""
+        for pointwise in some:
+            if pointwise.removable and not pointwise.carrier.turns_sign and pointwise not in self.refused:
+                candidate = self._candidate(pointwise)
+                if isinstance(candidate, Refusal):
+                    self.refused[pointwise] = candidate
+                else:
+                    yield candidate
+
+    def _remove_parts(self, some: Sequence[Sequence["_Candidate"]]) -> None:
+        """Remove what can go of some parts: all at once if that can be, else of one half of them and then of the other.
+
+        The maps of a part that cannot go whole are tried one after the other. In the end that is what would go if all
+        were tried so: what can go together can go in any order.
+        """
+        refusal = self._remove([candidate for part in some for candidate in part])
+        if refusal is None:
+            return
+        if len(some) > 1:
+            middle = len(some) // 2
+            self._remove_parts(some[:middle])
+            self._remove_parts(some[middle:])
+        elif len(some[0]) > 1:
+            for candidate in some[0]:
+                self._remove_parts([[candidate]])
+        else:
+            self.refused[some[0][0].pointwise] = refusal
+
+    def _remove(self, some: Sequence["_Candidate"]) -> Refusal | None:
+        """State what the removal of some maps needs; take it back, and say why, if it contradicts what holds already.
+
+        The last map comes first: where the shift may be its result's or its input's, the result's stays free.
+        """
         mark = self.gauges.checkpoint()
-        live, linear = self._without_zeros(pointwise)
-        if isinstance(live, Refusal):
-            return live
+        rows = [candidate.rows(self.network.facts.numbers) for candidate in reversed(some)]
+        sources, targets, scale, offset, causes = (np.concatenate(column) for column in zip(*rows, strict=True))
         try:
-            self.gauges.relate_scales(live.sources, live.targets, live.affine.scale, cause)
-            self.gauges.relate_shifts(
-                [(live.affine.scale, live.sources), (-1.0, live.targets)], live.affine.offset, cause
-            )
+            self.gauges.relate_scales(sources, targets, scale, causes)
+            self.gauges.relate_shifts([(scale, sources), (-1.0, targets)], offset, causes)
         except Contradiction as contradiction:
             self.gauges.rollback(mark)
-            return refusal_of(contradiction, self.network, pointwise)
-        if linear is not None:
-            self.linears[linear.node] = linear
+            return refusal_of(contradiction, self.network, some[0].pointwise)
+        for candidate in some:
+            for node, channels in candidate.silenced.items():
+                self.linears[node] = self.linears[node].silence(channels)
         return None
 
-    def _without_zeros(self, pointwise: Pointwise) -> tuple[Pointwise | Refusal, Linear | None]:
-        """Return the map without zeros in a, and the linear operator before it if that must change for it.
+    def _candidate(self, pointwise: Pointwise) -> "_Candidate | Refusal":
+        """Return what the removal of a map needs, or why nothing can be enough.
 
         A channel with a = 0 is the constant b behind the map; removing the map there would need s = 0.
 
@@ -141,24 +171,27 @@ class _Attempt:
         2. Else the map is kept; so it is where the operator's weight is not its own to change.
         """
         scale, offset = pointwise.affine.scale, pointwise.affine.offset
+        magnitude = np.abs(scale)
+        if (magnitude > LARGEST_FACTOR).any() or ((magnitude < 1 / LARGEST_FACTOR) & (magnitude > 0)).any():
+            return Refusal(Reason.WEIGHT_RANGE, None, "its scale exceeds what weights can hold")
         if scale.all():
-            return pointwise, None
+            return _Candidate(pointwise, pointwise.affine)
         linear, between = self._computed_by(pointwise)
         computed = (between[0] if between else pointwise).input
         label = self.network.label(computed)
         if linear is None or label is None or linear.node in self.network.fixed:
-            return _zero_refusal(pointwise.input), None
+            return _zero_refusal(pointwise.input)
         # By the label of what is computed: several of its channels may be one to the map.
         zero = scale == 0
         zeros, channels = np.broadcast_arrays(zero, with_rank(label, zero.ndim))
-        dead = np.unique(channels[zeros])
+        dead = distinct(channels[zeros])
         if np.isin(dead, channels[~zeros]).any():
-            return _zero_refusal(pointwise.input), None
+            return _zero_refusal(pointwise.input)
         k = np.zeros(1)
         for earlier in between:
             k = earlier.affine.scale * k + earlier.affine.offset
         live = np.broadcast_arrays(np.where(zero, 1.0, scale), np.where(zero, offset - k, offset))
-        return replace(pointwise, affine=Affine(*live)), linear.silence(dead.tolist())
+        return _Candidate(pointwise, Affine(*live), {linear.node: dead.tolist()})
 
     def _computed_by(self, pointwise: Pointwise) -> tuple[Linear | None, list[Pointwise]]:
         """Return the linear operator that computes a map's input for it alone, and the maps between, in order."""
@@ -171,6 +204,45 @@ class _Attempt:
             if (earlier := self.maps.get(producer)) is None or not earlier.removable:
                 return None, between
             between.insert(0, pointwise := earlier)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What the removal of a map needs.
+
+    Attributes:
+        pointwise: the map.
+        affine: what it computes, by no a = 0.
+        silenced: linear operators of which some output channels, named by their gauge variables, become 0 for it.
+    """
+
+    pointwise: Pointwise
+    affine: Affine
+    silenced: Mapping[ir.Node, Sequence[int]] = field(default_factory=dict)
+
+    def rows(self, numbers: Mapping[ir.Node, int]) -> list[np.ndarray]:
+        """Return sources, targets, a, b, and the number of the map's node, as columns of one entry a channel."""
+        pointwise = self.pointwise
+        cause = np.array(numbers[pointwise.node])
+        columns = pointwise.sources, pointwise.targets, self.affine.scale, self.affine.offset, cause
+        return [column.ravel() for column in np.broadcast_arrays(*columns)]
+
+
+def _batches(some: Iterable[Sequence[_Candidate]]) -> Iterator[list[Sequence[_Candidate]]]:
+    """Yield small parts together and large ones alone; none that is empty."""
+    batch, total = list[Sequence[_Candidate]](), 0
+    for part in filter(None, some):
+        size = sum(candidate.pointwise.targets.size for candidate in part)
+        if size >= _BATCH:
+            yield [part]
+            continue
+        batch.append(part)
+        total += size
+        if total >= _BATCH:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
 
 
 def _zero_refusal(x: ir.Value) -> Refusal:
