@@ -9,6 +9,7 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A test run says the same thing twice; `make test-slow` draws anew each time (HYPOTHESIS_PROFILE=random).
-settings.register_profile("random", settings())
-settings.register_profile("repeatable", derandomize=True)
+# No deadlines: the machine may be loaded, and how long an example takes is no finding.
+settings.register_profile("random", deadline=None)
+settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

@@ -20,7 +20,7 @@ SOLVE = importlib.import_module("bnfold.folding.solve")
 
 
 @given(programs(STEPS, longest=12))
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_what_goes_together_is_what_goes_one_by_one(case: Case) -> None:
     """Whether maps are tried part by part or each by itself, the same ones go, for the same reasons."""
     with np.errstate(all="ignore"):

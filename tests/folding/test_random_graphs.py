@@ -10,7 +10,7 @@ from tests.folding.checker import fold_checked
 from tests.folding.steps import STEPS, STRANGERS
 from tests.folding.strategies import OPSETS, Case, programs
 
-QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+QUIET = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 """The machine may be loaded, and a graph takes many draws: neither is a finding."""
 
 

@@ -96,7 +96,7 @@ def test_random_graphs_of_narrow_types(dtype: npt.DTypeLike) -> None:
     """Random graphs of monotone operators, with per-channel factors between them, stay within the bound."""
 
     @given(programs({name: STEPS[name] for name in BOUNDED}, dtype=dtype, normalized=False, longest=7, opsets=(OPSET,)))
-    @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     def run(case: Case) -> None:
         check_rounded(case, dtype)
 
@@ -134,7 +134,7 @@ def conv_bn(dtype: npt.DTypeLike, gamma: npt.ArrayLike, variance: npt.ArrayLike,
     tiny=st.lists(st.sampled_from([0.0, 1e-7, 1e-5, 1.0, 1e4]), min_size=3, max_size=3),
     weight=st.integers(-10, 10),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_weight_is_written_that_its_type_cannot_hold(
     dtype: npt.DTypeLike, exponents: list[int], tiny: list[float], weight: int
 ) -> None:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.merging.checker import merge_checked
 from tests.merging.strategies import blocks
 
-QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+QUIET = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 """The machine may be loaded, and a graph takes many draws: neither is a finding."""
 
 

@@ -40,7 +40,7 @@ def forward(model: nn.Module, batch: object) -> object:
     order=st.permutations(range(SAMPLES)),
     captured=st.booleans(),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_statistics_are_those_of_the_full_batch(name: str, size: int, order: list[int], *, captured: bool) -> None:
     """Any batch size, ragged or not, any order, walked or in passes: the float64 full batch to 1e-5."""
     model = family(name)

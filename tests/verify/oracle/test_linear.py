@@ -17,7 +17,7 @@ SUM_OF_PRODUCTS = 1e-12
 """Two orders of at most a few hundred products of size one differ by no more, in double."""
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(geometry=geometries(), groups=GROUPS, biased=st.booleans())
 def test_conv_is_that_of_the_reference(geometry: Geometry, groups: tuple[int, int, int], biased: bool) -> None:
     """Every attribute of Conv, in one to three dimensions, means what onnx's reference says."""
@@ -44,7 +44,7 @@ def test_no_samples_no_work() -> None:
     assert conv_transpose(np.zeros((0, 4, 5)), np.zeros((4, 3, 2)), group=2).shape == (0, 6, 6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(geometry=geometries(auto=False), groups=GROUPS)
 def test_conv_transpose_is_the_adjoint_of_conv(geometry: Geometry, groups: tuple[int, int, int]) -> None:
     """⟨conv(x), y⟩ = ⟨x, convᵀ(y)⟩ for all x and y, which fixes every element of the transposed convolution."""

@@ -15,7 +15,7 @@ SINGLE = 3e-6
 """At most 27 float32 numbers of size one are summed: 27 roundings of 6e-8 each, twice."""
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(geometry=geometries(dilated_same=False), ceil_mode=st.booleans())
 def test_max_pool_is_that_of_the_runtime(geometry: Geometry, ceil_mode: bool) -> None:
     """Kernel, strides, dilations, pads, auto_pad and ceil mode, in one to three dimensions; no rounding is involved."""
@@ -25,7 +25,7 @@ def test_max_pool_is_that_of_the_runtime(geometry: Geometry, ceil_mode: bool) ->
     np.testing.assert_array_equal(by_oracle(proto, x)[0], by_runtime(proto, x)[0])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(geometry=geometries(dilated_same=False), ceil_mode=st.booleans(), counted=st.booleans())
 def test_average_pool_is_that_of_the_runtime(geometry: Geometry, ceil_mode: bool, counted: bool) -> None:
     """The same for AveragePool, with the padding counted and not: what ceil mode adds is never counted."""
@@ -35,7 +35,7 @@ def test_average_pool_is_that_of_the_runtime(geometry: Geometry, ceil_mode: bool
     np.testing.assert_allclose(by_oracle(proto, x)[0], by_runtime(proto, x)[0], atol=SINGLE)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(geometry=geometries(dilated_same=False), column_major=st.booleans())
 def test_indices_of_max_pool_are_those_of_the_runtime(geometry: Geometry, column_major: bool) -> None:
     """Where each maximum was, flattened in either order; of equal numbers the first."""
