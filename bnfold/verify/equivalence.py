@@ -16,6 +16,7 @@ from bnfold.verify.edge_cases import EdgeCases
 from bnfold.verify.evidence import Reference, evaluate_in_double, evaluate_original, load_for_comparison, require_oracle
 from bnfold.verify.exact import exact_folds
 from bnfold.verify.mutation import MUTANTS
+from bnfold.verify.oracle import Oracle
 from bnfold.verify.provider import Provider
 from bnfold.verify.report import VerificationReport
 from bnfold.verify.rounding import precision
@@ -70,6 +71,7 @@ def verify(
     run = trial.run()
     reference = evaluate_original(original, ours, inputs, plan, trial.edges, progress)
     source = Original(original, ours, exact_folds(ours, theirs, progress) if plan else ())
+    Oracle.of(ours).release_weights()  # the candidate's take their place
     if exact is None:
         exact = source.exact
     algebra: Arrays = {}

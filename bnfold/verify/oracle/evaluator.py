@@ -14,7 +14,7 @@ from onnx.reference.op_run import OpRun
 from bnfold.errors import InputError
 from bnfold.verify.oracle.operators import LAYOUT_DOMAIN, RANDOM, reference_operators
 from bnfold.verify.oracle.types import Value
-from bnfold.verify.oracle.widening import WIDENED, widened
+from bnfold.verify.oracle.widening import WIDENED, widened, widened_tensor
 
 OLDEST_OPSET = 7
 """Before it, broadcasting and inference mode were attributes of their own."""
@@ -81,8 +81,9 @@ class Oracle:
 
     def __init__(self, model: ir.Model) -> None:
         twin = widened(model)
-        self._constants = _take_initializers(twin.graph)
-        self.input_names = tuple(value.name or "" for value in twin.graph.inputs if value.name not in self._constants)
+        self._stored = {n: v.const_value for n, v in model.graph.initializers.items() if v.const_value is not None}
+        self._wide = _take_initializers(twin.graph)
+        self.input_names = tuple(value.name or "" for value in twin.graph.inputs if value.name not in self._wide)
         self.output_names = tuple(value.name or "" for value in twin.graph.outputs)
         opset = _supported_opset(model)
         try:
@@ -114,7 +115,7 @@ class Oracle:
         wanted = tuple(self.output_names if outputs is None else outputs)
         others: Mapping[str, Value] = {} if weights is None else weights
         values: dict[str, Value | None] = {"": None}
-        values |= {name: value for name, value in self._constants.items() if name not in others}
+        values |= {name: np.asarray(wide.numpy()) for name, wide in self._wide.items() if name not in others}
         values |= {name: _as_double(np.asarray(value)) for name, value in inputs.items()}
         values |= _asked_for(others, wanted, values)
         waiting = Counter(name for names in self._readers for name in names) + Counter(("", *wanted))
@@ -135,9 +136,14 @@ class Oracle:
                         values.pop(name, None)
         return dict(_picked(values, wanted))
 
+    def release_weights(self) -> None:
+        """Give back the memory of the weights in double; another run makes them again."""
+        self._wide = {}
+        self._wide = {name: widened_tensor(tensor) for name, tensor in self._stored.items()}
+
     def _check_names(self, inputs: Mapping[str, Value]) -> None:
         missing = [name for name in self.input_names if name not in inputs]
-        unknown = [name for name in inputs if name not in self.input_names and name not in self._constants]
+        unknown = [name for name in inputs if name not in self.input_names and name not in self._stored]
         if missing or unknown:
             expected = ", ".join(self.input_names) or "none"
             raise InputError(f"inputs: expected {expected}, found {', '.join(inputs) or 'none'}.")
@@ -179,11 +185,15 @@ def _supported_opset(model: ir.Model) -> int:
     return opset
 
 
-def _take_initializers(graph: ir.Graph) -> dict[str, Value]:
-    """Remove the initializers from ``graph`` and return their values, so that no copy passes through a proto."""
-    tensors = {name: value.const_value for name, value in graph.initializers.items()}
+def _take_initializers(graph: ir.Graph) -> dict[str, ir.TensorProtocol]:
+    """Remove the initializers from ``graph`` and return their tensors, so that no copy passes through a proto."""
+    taken: dict[str, ir.TensorProtocol] = {}
+    for name, value in graph.initializers.items():
+        if value.const_value is not None:
+            taken[name] = value.const_value
+        value.const_value = None  # graphs are cycles, and would hold the numbers until they are collected
     graph.initializers.clear()
-    return {name: np.asarray(tensor.numpy()) for name, tensor in tensors.items() if tensor is not None}
+    return taken
 
 
 def _asked_for(others: Mapping[str, Value], names: Sequence[str], values: Mapping[str, object]) -> dict[str, Value]:

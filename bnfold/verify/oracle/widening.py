@@ -1,7 +1,7 @@
 """A float64 twin of a graph: every stored number kept exactly, every later operation in double."""
 
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import onnx_ir as ir
@@ -25,7 +25,7 @@ def widened(model: ir.Model) -> ir.Model:
     for graph in twin.graphs():
         for value in graph.initializers.values():
             if value.const_value is not None:
-                value.const_value = _widened_tensor(value.const_value)
+                value.const_value = widened_tensor(value.const_value)
         for value in (*graph.inputs, *graph.initializers.values()):
             _widen_type(value)
         for node in graph:
@@ -35,18 +35,27 @@ def widened(model: ir.Model) -> ir.Model:
     return twin
 
 
-_wide: "WeakKeyDictionary[ir.TensorProtocol, ir.Tensor[Any]]" = WeakKeyDictionary()
+_wide: "WeakKeyDictionary[ir.TensorProtocol, ref[ir.LazyTensor]]" = WeakKeyDictionary()
 """What has been widened: the twins of a graph and of its copies share their numbers, which nobody writes to."""
 
 
-def _widened_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+def widened_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Return ``tensor`` in double where it is narrower; the numbers are made when they are read, and freed with it."""
     if tensor.dtype not in WIDENED:
         return tensor
-    if tensor not in _wide:
-        numbers = tensor.numpy().astype(np.float64)
-        numbers.flags.writeable = False
-        _wide[tensor] = ir.Tensor(numbers, name=tensor.name)
-    return _wide[tensor]
+    known = _wide[tensor]() if tensor in _wide else None
+    if known is not None:
+        return known
+
+    def numbers() -> ir.Tensor[Any]:
+        wide = tensor.numpy().astype(np.float64)
+        wide.flags.writeable = False
+        return ir.Tensor(wide, name=tensor.name)
+
+    shape = ir.Shape(tensor.shape.numpy())
+    lazy = ir.LazyTensor(numbers, dtype=ir.DataType.DOUBLE, shape=shape, cache=True, name=tensor.name)
+    _wide[tensor] = ref(lazy)
+    return lazy
 
 
 def _widen_type(value: ir.Value) -> None:
@@ -65,7 +74,7 @@ def _widen_attributes(node: ir.Node) -> None:
 
 def _widened_attribute(attribute: ir.Attr) -> ir.Attr:
     if attribute.type == ir.AttributeType.TENSOR:
-        return ir.AttrTensor(attribute.name, _widened_tensor(attribute.as_tensor()))
+        return ir.AttrTensor(attribute.name, widened_tensor(attribute.as_tensor()))
     if attribute.name in _TYPE_ATTRIBUTES and attribute.type == ir.AttributeType.INT and attribute.as_int() in WIDENED:
         return ir.AttrInt64(attribute.name, ir.DataType.DOUBLE.value)
     return attribute

@@ -1,5 +1,8 @@
 """The float64 twin of a graph: same numbers, wider types, and the original left alone."""
 
+import gc
+from weakref import ref
+
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
@@ -65,6 +68,23 @@ def test_branches_are_widened() -> None:
     proto = model(nodes, {"x": [1]}, {"y": [1]}, {"zero": np.array(0, np.float32)})
     y = Oracle(ir.from_proto(proto)).run({"x": single(2)})["y"]
     assert y.item() == 2 + np.float64(np.float32(0.1))
+
+
+def test_numbers_are_shared_and_given_back() -> None:
+    """Two twins hold one array; when an oracle releases its weights nobody has it, and the next run makes it again."""
+    proto = model([helper.make_node("Add", ["x", "c"], ["y"])], {"x": [3]}, {"y": [3]}, {"c": single(1, 2, 3)})
+    stored = ir.from_proto(proto)
+    oracle = Oracle(stored)
+    twins = [widened(stored).graph.initializers["c"].const_value for _ in range(2)]
+    assert twins[0] is twins[1]
+    held = ref(twins[0])
+    twins.clear()
+    gc.collect()
+    assert held() is not None
+    before = oracle.run({"x": single(0, 0, 0)})["y"]
+    oracle.release_weights()
+    assert held() is None
+    np.testing.assert_array_equal(oracle.run({"x": single(0, 0, 0)})["y"], before)
 
 
 def test_the_model_passed_in_is_not_changed() -> None:
