@@ -148,11 +148,11 @@ def test_bad_input_is_one_line(bnfold: Run, arguments: tuple[str, ...], message:
     assert {path.name for path in Path().iterdir()} == {"m.onnx", "x.npz", "wrong.npz"}
 
 
-def torchrun(*arguments: object, **environment: str) -> Outcome:
-    """Run the command in two processes, as a user would start them."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"]
+def torchrun(*arguments: object, processes: int = 2) -> Outcome:
+    """Run the command in several processes, as a user would start them."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m"]
     command = [*launcher, "bnfold_cli", *map(str, arguments)]
-    environment = child_environment(OMP_NUM_THREADS="1", **environment)
+    environment = child_environment(OMP_NUM_THREADS="1")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
@@ -186,7 +186,7 @@ class Net(nn.Sequential):
 
     def forward(self, images):
         self.calls += 1
-        if self.calls > 20 and os.environ.get("RANK") == "1":
+        if self.calls > 20 and os.environ.get("RANK") == "{rank}":
             {failure}
         return super().forward(images if images.mean() < 1e9 else images * 0)
 
@@ -194,25 +194,28 @@ class Net(nn.Sequential):
 def build():
     return Net(nn.Flatten(), nn.Linear(64, 7), nn.BatchNorm1d(7), nn.Linear(7, 10))
 """
-"""A network that no tracer can capture, so that it runs on every batch, and fails in the second process."""
+"""A network that no tracer can capture, so that it runs on every batch, and fails in one of the processes."""
+
+
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
 @pytest.mark.parametrize(
-    ("failure", "message"),
+    ("processes", "rank", "failure", "message"),
     [
-        (
-            "os.kill(os.getpid(), signal.SIGKILL)",
-            r"another process of the calibration ended .* nothing was written: start it again",
-        ),
-        ("raise ValueError('planted')", "error: process 1 of 2 failed: ValueError: planted"),
+        (2, 1, KILLED, r"another process of the calibration ended .* nothing was written: start it again"),
+        (3, 0, KILLED, r"another process of the calibration ended .* nothing was written: start it again"),
+        (2, 1, "raise ValueError('planted')", "error: process 1 of 2 failed: ValueError: planted"),
     ],
 )
-def test_a_process_that_fails_ends_all_with_one_line(bnfold: Run, failure: str, message: str) -> None:
-    """Killed, or with an error that the first process did not have: it speaks once, and nothing is written."""
-    Path("net.py").write_text(UNRELIABLE.format(failure=failure))
+def test_a_process_that_fails_ends_all_with_one_line(
+    bnfold: Run, processes: int, rank: int, failure: str, message: str
+) -> None:
+    """Killed, the first or another, or with an error that the first did not have: one speaks, nothing is written."""
+    Path("net.py").write_text(UNRELIABLE.format(rank=rank, failure=failure))
     assert bnfold("train", "net.py:build", "--data", "digits", "-o", "run", "--steps", 2).code == 0
     before = {path.name for path in Path().iterdir()}
-    done = torchrun("calibrate", "run", "-o", "new", "--report", "s.json")
+    done = torchrun("calibrate", "run", "-o", "new", "--report", "s.json", processes=processes)
     assert done.code != 0
     (line,) = told(done)
     assert re.search(message, line)

@@ -1,8 +1,10 @@
 """Who speaks when several processes train together."""
 
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]  # torch documents it as public
 
 from bnfold.errors import InputError
 from bnfold.training.interruption import InterruptedTrainingError
@@ -38,6 +40,34 @@ def test_the_others_are_silent_but_for_a_lost_process(monkeypatch: pytest.Monkey
     with pytest.raises(SystemExit) as ended:
         speaking_for_all(failing(InputError("no such file")), print)
     assert ended.value.code == 2
+    with pytest.raises(ProcessLostError, match="gone"):
+        speaking_for_all(failing(ProcessLostError("gone")), print)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ProcessLostError("gone"), ProcessLostError.exit_code), (KeyboardInterrupt("SIGTERM"), 130)]
+)
+def test_one_of_those_that_are_left_speaks(monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+    """The first to ask torchrun's store tells that a process is gone, and that all were told to stop; once a start."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    for restart in ("0", "1"):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restart)
+        for rank, ends in (("2", type(error)), ("1", SystemExit), ("0", SystemExit)):
+            monkeypatch.setenv("RANK", rank)
+            with pytest.raises(ends) as ended:
+                speaking_for_all(failing(error), print)
+            assert rank == "2" or getattr(ended.value, "code", None) == code
+
+
+@pytest.mark.parametrize("port", ["1", "none"])
+def test_without_a_store_everyone_speaks(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    """Where the lost process held it, or where the environment names none that makes sense."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", port)
+    monkeypatch.setattr("bnfold_cli.work.speaking.PATIENCE", timedelta(seconds=1))
     with pytest.raises(ProcessLostError, match="gone"):
         speaking_for_all(failing(ProcessLostError("gone")), print)
 

@@ -95,31 +95,33 @@ def calibrate_run(
 
 @contextmanager
 def _told(replicas: "Replicas") -> Generator[None]:
-    """Let the first process alone tell what ends all.
+    """Turn what ends all processes into errors that one of them can tell, see `speaking_for_all`.
 
-    An unforeseen error of another one it has learnt from `Processes.gather`. When a process is gone, torchrun ends the
-    others by SIGTERM, which may come before they miss it.
+    An unforeseen error of another one the first has learnt from `Processes.gather`. When a process is gone, torchrun
+    ends the others by SIGTERM, which may come before they miss it.
     """
     from bnfold.training.replicas import ProcessLostError, is_lost_connection
 
-    def end(number: int, _: object) -> None:
-        if not replicas.is_first:
-            raise SystemExit(128 + number)
+    def end(_: int, __: object) -> None:
         raise ProcessLostError(
             "another process of the calibration ended (killed, out of memory, or with an error of its own), or "
             "torchrun was told to stop; nothing was written: start it again."
         )
 
-    before = signal.signal(signal.SIGTERM, end) if replicas.size > 1 else None
+    after = signal.signal(signal.SIGTERM, end) if replicas.size > 1 else None
     try:
         yield
     except Exception as error:
-        if replicas.is_first or isinstance(error, BnfoldError) or is_lost_connection(error):
+        if isinstance(error, ProcessLostError) or is_lost_connection(error):
+            # The SIGTERM that follows shall not be taken for an interruption while this is being told.
+            after = None if after is None else signal.SIG_IGN
+            raise
+        if replicas.is_first or isinstance(error, BnfoldError):
             raise
         raise InputError(f"process {replicas.rank} of {replicas.size} failed: {error}") from error
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        if after is not None:
+            signal.signal(signal.SIGTERM, after)
 
 
 def _task(source: Path, output: Path, data: str | None, model: str | None, *, force: bool) -> _Task:
