@@ -30,6 +30,12 @@ SHAPE_OPERATORS = frozenset(
 
 _INTEGERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 
+_NO_KERNEL = (
+    " (no kernel there takes such a node: store it in another --precision or --opset (bnfold export), "
+    "or install a newer onnxruntime-gpu)"
+)
+_RUN_ELSEWHERE = " (none was assigned there: a run that failed was repeated; give it more memory, or smaller batches)"
+
 _NAMED = 3
 """Nodes named in a finding; the rest is counted."""
 
@@ -46,12 +52,12 @@ def _findings(wanted: str, placement: Placement) -> Iterator[str]:
         yield f"the runtime recorded {len(placement.assigned)} assigned and {len(placement.executed)} executed nodes"
     elif not any(node.provider == wanted for node in placement.executed):
         yield f"no node ran on {wanted}"
+    assigned = [node for node in placement.assigned if node.provider != wanted and node.op_type not in SHAPE_OPERATORS]
     executed = [node for node in placement.executed if node.provider != wanted and not _is_shape_arithmetic(node)]
     if executed:
-        yield f"{_named(executed)} ran elsewhere than {wanted}"
-    assigned = [node for node in placement.assigned if node.provider != wanted and node.op_type not in SHAPE_OPERATORS]
+        yield f"{_named(executed)} ran elsewhere than {wanted}{'' if assigned else _RUN_ELSEWHERE}"
     if assigned:
-        yield f"{_named(assigned)} assigned elsewhere than {wanted}"
+        yield f"{_named(assigned)} assigned elsewhere than {wanted}{_NO_KERNEL}"
 
 
 def _is_shape_arithmetic(node: PlacedNode) -> bool:

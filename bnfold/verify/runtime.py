@@ -177,19 +177,32 @@ def onnxruntime_module() -> ModuleType:
     """Return the module ``onnxruntime``, imported now and made silent.
 
     Raises:
-        MissingDependencyError: it is not installed, or not whole: two distributions overwrite each other's files.
+        MissingDependencyError: it is not installed, cannot be imported (a library that it is linked to is missing, or
+            NumPy is another one than it was built for), or not whole: two distributions overwrite each other's files.
     """
     try:
         import onnxruntime  # here, since it is heavy, and not installed where only folding is wanted
-    except ImportError as error:
-        raise MissingDependencyError(
-            "ONNX Runtime is not installed: pip install 'bnfold[gpu]' (runs without a GPU too) or 'bnfold[cpu]'."
-        ) from error
+    except ModuleNotFoundError as error:
+        if error.name == "onnxruntime":
+            raise MissingDependencyError(
+                "ONNX Runtime is not installed: pip install 'bnfold[gpu]' (runs without a GPU too) or 'bnfold[cpu]'."
+            ) from error
+        raise _broken_import(error) from error
+    except Exception as error:  # extension modules raise what they like
+        raise _broken_import(error) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         remedy = "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'bnfold[gpu]' or 'bnfold[cpu]'"
         raise MissingDependencyError(f"ONNX Runtime is broken, as if only parts of it were installed: {remedy}.")
     onnxruntime.set_default_logger_severity(_FATAL)
     return onnxruntime
+
+
+def _broken_import(error: Exception) -> MissingDependencyError:
+    found = f"{type(error).__name__}: {_one_line(error)}" if str(error) else type(error).__name__
+    remedy = (
+        "bnfold doctor shows versions; pip install --force-reinstall 'bnfold[gpu]' or 'bnfold[cpu]' gets whole ones"
+    )
+    return MissingDependencyError(f"ONNX Runtime is installed and cannot be imported: {found} ({remedy}).")
 
 
 def _construct(
@@ -223,9 +236,10 @@ def _construct(
 def _check_provider(onnxruntime: ModuleType, session: Any, provider: Provider) -> None:
     """Raise if the session came up, silently, for another provider than the one that was asked for."""
     found = session.get_providers()
-    if found[0] != provider.runtime_name:
-        fallback = f"the session fell back to {', '.join(found)}"
-        raise _not_attested(provider, [*what_is_missing(onnxruntime, provider), fallback])
+    if not found or found[0] != provider.runtime_name:
+        fallback = f"the session fell back to {', '.join(found) or 'no provider'}"
+        missing = what_is_missing(onnxruntime, provider) or ("bnfold doctor tries what it needs, one by one",)
+        raise _not_attested(provider, [fallback, *missing])
 
 
 def _session_options(onnxruntime: ModuleType, *, optimized: bool, profile_folder: str | None) -> Any:

@@ -144,6 +144,32 @@ def test_a_missing_runtime_says_how_to_get_it(unfolded: Path, monkeypatch: pytes
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        (
+            "raise ImportError('libonnx.so.1: cannot open shared object file:\\nNo such file or directory')",
+            "ImportError: libonnx.so.1: cannot open shared object file: No such file or directory",
+        ),
+        ("import a_module_that_is_not_there", "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"),
+        ("raise SystemError", "SystemError"),
+        ("import numpy; numpy._ARRAY_API_OF_ANOTHER_VERSION", "AttributeError: module 'numpy' has no attribute"),
+    ],
+)
+def test_a_runtime_that_cannot_be_imported_says_why(
+    failing: str, words: str, unfolded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Installed and broken is not the same as absent: the reason is told, in one line, with exit code 2."""
+    (tmp_path / "onnxruntime.py").write_text(failing)
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependencyError) as caught:
+        open_session(unfolded, optimized=True)
+    assert str(caught.value).startswith(f"ONNX Runtime is installed and cannot be imported: {words}")
+    assert "--force-reinstall 'bnfold[gpu]'" in str(caught.value)
+    assert ("\n" in str(caught.value), caught.value.exit_code) == (False, 2)
+
+
 def test_a_broken_runtime_says_how_to_mend_it(unfolded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What remains when one of two distributions is uninstalled imports, and is good for nothing."""
     monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
