@@ -1,11 +1,11 @@
 """One name for what is done to ONNX models and to torch modules; the latter's code is imported for them only."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, overload
+from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
-from bnfold.errors import NeitherGraphNorModuleError
+from bnfold.errors import InputError, NeitherGraphNorModuleError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,8 +59,8 @@ def inspect(model: object, *arguments: object, **options: object) -> object:
 
 def export_bundle(
     model: object,
-    folder: Path,
-    inputs: "Mapping[str, npt.ArrayLike]",
+    folder: Path | str,
+    inputs: "npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]",
     *,
     strategy: "Strategy | None" = None,
     opset: int | None = None,
@@ -72,7 +72,8 @@ def export_bundle(
     Args:
         model: an ONNX model, or a torch module in inference mode, whose batch will be free. It stays as it is.
         folder: the bundle.
-        inputs: golden inputs by name, ``(N, *sample)``; for a module one for each argument, in their order.
+        inputs: golden inputs, ``(N, *sample)``, arrays or tensors: by name; or one, or a tuple, in the order of the
+            model's inputs. A module's inputs are named as they are here, or after its arguments.
         strategy: as `bnfold.export.transform`, like the next two.
         opset: operator set to write.
         precision: type of the weights.
@@ -82,27 +83,40 @@ def export_bundle(
         InputError: the module cannot be captured, the inputs do not fit, or the folder is in the way.
         MissingDependencyError: ONNX Runtime is not installed.
     """
-    import numpy as np
-
     from bnfold.export import Strategy, transform, write_bundle
+    from bnfold.verify.signature import Signature
 
-    arrays = {name: np.asarray(values) for name, values in inputs.items()}
+    if isinstance(inputs, Mapping):
+        names, values = list(inputs), list(inputs.values())
+    else:
+        names, values = None, list(inputs) if isinstance(inputs, tuple | list) else [inputs]
+    arrays = list(map(_to_numpy, values))
     if _is_graph(model):
         graph = model
     else:
         from bnfold.graph.capture import capture_on
 
-        graph = capture_on(model, arrays)
-    made = transform(graph.clone(), strategy=strategy or Strategy(), opset=opset, precision=precision, inputs=arrays)
+        graph = capture_on(model, arrays, input_names=names)
+    expected = [port.name for port in Signature.of(graph).inputs]
+    if len(arrays) != len(expected):
+        raise InputError(f"inputs: the model takes {len(expected)} ({', '.join(expected)}), found {len(arrays)}.")
+    named = dict(zip(names or expected, arrays, strict=True))
+    made = transform(graph.clone(), strategy=strategy or Strategy(), opset=opset, precision=precision, inputs=named)
     return write_bundle(
-        folder,
+        Path(folder),
         model=made.graph,
         original=graph,
-        inputs=arrays,
+        inputs=named,
         fold_report=made.to_dict(),
         provenance={},
         force=force,
     )
+
+
+def _to_numpy(values: Any) -> "npt.NDArray[Any]":
+    import numpy as np
+
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
 def _is_graph(model: object) -> "TypeGuard[ir.Model]":

@@ -1,6 +1,6 @@
 """Networks in from torch: an ``nn.Module`` in inference mode becomes an ONNX graph that no longer needs torch."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -10,7 +10,13 @@ from onnx_ir.passes import common as passes
 from torch import Tensor, nn
 
 from bnfold.errors import InputError, NeitherGraphNorModuleError
-from bnfold.graph.exported_program import default_output_names, export_program, require_tensor_outputs, to_onnx
+from bnfold.graph.exported_program import (
+    default_input_names,
+    default_output_names,
+    export_program,
+    require_tensor_outputs,
+    to_onnx,
+)
 from bnfold.graph.exporter_metadata import remove_exporter_metadata
 from bnfold.graph.module_names import name_after_parts, parameter_names, restore_parameter_names
 from bnfold.graph.parametrizations import with_plain_weights
@@ -70,15 +76,18 @@ def capture(
     return model
 
 
-def capture_on(module: object, inputs: Mapping[str, npt.NDArray[Any]]) -> ir.Model:
-    """Return the graph of ``module``, as `capture` does, with inputs named and made as ``inputs``, in their order.
+def capture_on(
+    module: object, examples: Sequence[npt.NDArray[Any]], *, input_names: Sequence[str] | None = None
+) -> ir.Model:
+    """Return the graph of ``module``, as `capture` does; inputs are named as the arguments of ``forward`` by default.
 
     Raises:
         InputError: as `capture`; or it is no module.
     """
     if not isinstance(module, nn.Module):
         raise NeitherGraphNorModuleError(module)
-    return capture(module, tuple(map(torch.from_numpy, inputs.values())), input_names=list(inputs))
+    names = default_input_names(module, len(examples)) if input_names is None else input_names
+    return capture(module, tuple(map(torch.from_numpy, examples)), input_names=names)
 
 
 def _require_inference_mode(module: nn.Module) -> None:

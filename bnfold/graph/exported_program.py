@@ -78,6 +78,17 @@ def default_output_names(program: ExportedProgram, *, taken: Container[str]) -> 
     return [name + "_out" * (name in taken) for name, is_tensor in zip(named, tensors, strict=True) if is_tensor]
 
 
+def default_input_names(module: nn.Module, count: int) -> list[str]:
+    """Return the names of the first ``count`` arguments of ``forward``; those of ``*inputs`` get a number."""
+    names: list[str] = []
+    for parameter in inspect.signature(module.forward).parameters.values():
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}_{number}" for number in range(count - len(names))]
+        elif parameter.kind in {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}:
+            names.append(parameter.name)
+    return names[:count]
+
+
 def _by_parameter(module: nn.Module, shapes: list[dict[int, object]]) -> tuple[object, ...]:
     """Arrange what is given for each input as ``forward`` takes it: ``*inputs`` is one parameter, a tuple."""
     kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]

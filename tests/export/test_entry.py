@@ -36,6 +36,30 @@ def test_a_module_of_two_inputs(tmp_path: Path) -> None:
     assert verify_bundle(tmp_path / "b").exit_code == 0
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_inputs_without_names_have_those_of_the_arguments(tmp_path: Path, *, several: bool) -> None:
+    """As `bnfold.fold` takes them: one tensor, or a tuple, with ``*more`` numbered; the folder may be a string."""
+
+    class Net(nn.Module):
+        def forward(self, image: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+            return torch.relu(image) + sum(more)
+
+    x = torch.from_numpy(IMAGES).requires_grad_()
+    bundle = bnfold.export_bundle(Net().eval(), str(tmp_path / "b"), (x, x, x) if several else x)
+    names = ["image", "more_0", "more_1"] if several else ["image"]
+    assert [port.name for port in bundle.manifest.inputs] == names
+
+
+def test_a_graphs_inputs_without_names(tmp_path: Path) -> None:
+    """In the graph's order; as many as it has."""
+    b = Builder(dtype=np.float32)
+    graph = b.model(b.conv(b.input(1, 3, 6, 6), 3, 4, 3, 3))
+    bundle = bnfold.export_bundle(graph, tmp_path / "b", IMAGES)
+    assert [port.name for port in bundle.manifest.inputs] == [graph.graph.inputs[0].name]
+    with pytest.raises(bnfold.InputError, match=r"inputs: the model takes 1 \(\w+\), found 2"):
+        bnfold.export_bundle(graph, tmp_path / "c", (IMAGES, IMAGES))
+
+
 def test_a_graph_stays_as_it_was(tmp_path: Path) -> None:
     """In another precision, too; a second call needs to be told to replace the first one's folder."""
     b = Builder(dtype=np.float32)
