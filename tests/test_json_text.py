@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from bnfold.json_text import canonical_json, finite, json_text
+from bnfold.json_text import canonical_json, finite, json_text, strict_json
 
 
 @pytest.mark.parametrize("text", [json_text, canonical_json])
@@ -39,3 +39,28 @@ def test_the_canonical_text_does_not_depend_on_the_order_of_keys() -> None:
 def test_the_canonical_text_says_in_words_what_json_cannot_hold() -> None:
     """Provenance is in the words of who exported it."""
     assert json.loads(canonical_json({"what": 1j})) == {"what": "1j"}
+
+
+def test_strict_json_reads_what_json_text_writes() -> None:
+    """Text or bytes, of any depth."""
+    data = {"a": [None, 1.5, {"σ": "text", "b": True}], "n": 2**70, "tiny": 1e-320}
+    assert strict_json(json_text(data)) == strict_json(json_text(data).encode()) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 1}}', "the key 'c' stands there twice"),
+        ("[NaN]", "NaN is no number"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
+        ("[1e999]", "1e999 is no number"),
+        ("9" * 10000, "Exceeds the limit"),
+        ("[" * 100000, "nests too deeply"),
+        ("{", "Expecting property name"),
+        (b"\xff\xfe{", "codec"),
+    ],
+)
+def test_strict_json_refuses_what_parsers_differ_in(text: str | bytes, words: str) -> None:
+    """One phrase says what."""
+    with pytest.raises(ValueError, match=words):
+        strict_json(text)

@@ -1,6 +1,5 @@
 """The manifest of a bundle: which files belong to it, what its model takes and gives, and where all of it came from."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -8,7 +7,7 @@ from typing import Any, Self
 
 import onnx_ir as ir
 
-from bnfold.json_text import canonical_json
+from bnfold.json_text import canonical_json, strict_json
 
 SCHEMA = "bnfold.bundle/1"
 
@@ -155,9 +154,9 @@ _KINDS = {
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MalformedManifestError("it is not JSON") from error
+        data = strict_json(text)
+    except ValueError as error:
+        raise MalformedManifestError(f"it is not JSON: {error}") from error
     schema = data.get("schema") if isinstance(data, dict) else None
     _require(schema == SCHEMA, f"expected schema {SCHEMA}, found {schema!r}")
     missing = [name for name in _KINDS if name not in data]

@@ -23,6 +23,8 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from bnfold.json_text import strict_json
+
 Array = npt.NDArray[np.float64]
 
 _COLUMNS = {"sketch": None, "size": 2, "rounding": 2, "gauge": 4}
@@ -73,11 +75,11 @@ class Trace:
         """
         try:
             with safe_open(path, framework="numpy") as file:
-                about = json.loads((file.metadata() or {})["trace"])
+                about = strict_json((file.metadata() or {})["trace"])
                 tensors = {name: file.get_tensor(name) for name in _COLUMNS}
             names, shapes = tuple(about["names"]), tuple(map(tuple, about["shapes"]))
             samples, reference = int(about["samples"]), str(about["reference"])
-        except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise MalformedTraceError(f"not a trace: {error}") from error
         whole = all(isinstance(dim, int) and dim >= 0 for shape in shapes for dim in shape)
         if len(shapes) != len(names) or not whole or not all(isinstance(name, str) for name in names) or samples < 1:

@@ -1,5 +1,6 @@
 """Running the command line from tests: in this process, or as a program of its own."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,12 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[..., Outcome]
+
+
+def snapshot() -> dict[str, str]:
+    """Return every path below the working folder with the hash of its content."""
+    paths = sorted(Path().rglob("*"))
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder" for p in paths}
 
 
 def child_environment(**changes: str) -> dict[str, str]:

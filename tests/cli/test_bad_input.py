@@ -1,4 +1,3 @@
-import hashlib
 import re
 from pathlib import Path
 
@@ -6,13 +5,7 @@ import numpy as np
 import pytest
 
 from tests.cli.models import write_inputs, write_model
-from tests.cli.running import Run
-
-
-def _snapshot() -> dict[str, str]:
-    """Return every path below the working folder with the hash of its content."""
-    paths = sorted(Path().rglob("*"))
-    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder" for p in paths}
+from tests.cli.running import Run, snapshot
 
 
 @pytest.fixture(autouse=True)
@@ -145,9 +138,9 @@ LINES = {
 @pytest.mark.parametrize("line", LINES)
 def test_bad_input_ends_with_one_line_and_writes_nothing(bnfold: Run, line: str) -> None:
     """Exit code 2, one line on stderr that names what is wrong, an empty stdout, and not a byte changed on disk."""
-    before = _snapshot()
+    before = snapshot()
     outcome = bnfold(*line.split())
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), outcome
     assert outcome.err.startswith("error: ")
-    assert _snapshot() == before
+    assert snapshot() == before
     assert re.search(LINES[line], outcome.err), outcome.err

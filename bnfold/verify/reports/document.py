@@ -1,12 +1,12 @@
 """Reports as documents: read back from files, checked, and looked at the same way by all that show them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bnfold.errors import InputError
 from bnfold.files import require_file
+from bnfold.json_text import strict_json
 from bnfold.verify.reports.schema import Kind, violations
 
 Document = Mapping[str, Any]
@@ -20,8 +20,8 @@ def read_report(path: Path, kind: Kind = Kind.VERIFICATION) -> Document:
         InputError: no such file, not JSON, a report of another kind or version, or one that its schema does not allow.
     """
     try:
-        document = json.loads(require_file(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        document = strict_json(require_file(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one
         raise InputError(f"{path}: not a JSON report: {error}.") from error
     found = document.get("schema") if isinstance(document, dict) else None
     if found != kind.value:
