@@ -1,6 +1,6 @@
 """The section of the normalizations: what became of each, why, and the graph around it before and after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bnfold.verify.reports.document import Document
 from bnfold.verify.reports.html.graph import graph
@@ -31,7 +31,7 @@ def fold_section(document: Document) -> Markup | None:
             (_box("changed"), "its constants, or the node itself, changed"),
             (_box("new"), "new"),
         ),
-        prose(("normalization", "outcome", "why"), map(_row, records)),
+        prose(("normalization", "outcome", "why"), _rows(records)),
         name="folds",
     )
 
@@ -40,12 +40,22 @@ def _box(role: str) -> Markup:
     return element("g", element("rect", x=1, y=2, width=15, height=10, rx=2), class_=role)
 
 
-def _row(record: Document) -> tuple[object, ...]:
-    outcome = chip("folded", "good") if record["removed"] else chip("kept", "doubt")
-    return element("code", record["name"]), outcome, joined(*_why(record))
+def _rows(records: Sequence[Document]) -> Iterator[tuple[object, ...]]:
+    first: dict[str, str] = {}
+    for record in records:
+        outcome = chip("folded", "good") if record["removed"] else chip("kept", "doubt")
+        like = first.setdefault(_shape(record), record["name"])
+        yield element("code", record["name"]), outcome, joined(*_why(record, None if like == record["name"] else like))
 
 
-def _why(record: Document) -> Iterator[object]:
+def _shape(record: Document) -> str:
+    """Return what the pictures of a record look like, names aside."""
+    pictures = [record[when] or {"nodes": (), "edges": ()} for when in ("before", "after")]
+    return str([([(n["op_type"], n["role"]) for n in each["nodes"]], each["edges"]) for each in pictures])
+
+
+def _why(record: Document, like: str | None) -> Iterator[object]:
+    """Yield the reason and the pictures; on paper those that look ``like`` earlier ones are not drawn again."""
     yield record["detail"]
     if record["witness"] and record["witness"] not in record["detail"]:
         yield f" ({record['witness']})"
@@ -57,4 +67,7 @@ def _why(record: Document) -> Iterator[object]:
         if record[when] and record[when]["nodes"]
     ]
     if pictures:
-        yield element("details", element("summary", "The graph around it"), element("div", *pictures, class_="graphs"))
+        summary, drawn = element("summary", "The graph around it"), element("div", *pictures, class_="graphs")
+        yield element("details", summary, drawn, class_=like and "again")
+    if pictures and like:
+        yield element("span", "; its graph is like that of ", element("code", like), class_="on-paper")

@@ -85,8 +85,9 @@ def _edge_cases(cases: list[Document] | None) -> Markup | None:
     return section("Edge cases", prose(headers, rows), name="edge-cases")
 
 
-def _excess(trial: Document) -> str:
-    return "–" if trial["error_over_limit"] is None else words.ratio(trial["error_over_limit"])
+def _excess(trial: Document) -> Markup:
+    excess = trial["error_over_limit"]
+    return element("span", "–" if excess is None else words.ratio(excess), class_="figure")
 
 
 def _outcome(trial: Document, key: str, yes: str, no: str) -> Markup:

@@ -144,6 +144,18 @@ def test_every_normalization_and_every_fault_is_drawn(bad: Document) -> None:
     assert 'class="fault"' not in html(without)
 
 
+def test_graphs_that_look_alike_are_printed_once(bad: Document) -> None:
+    """On paper details cannot be closed: a network of many normalizations of a kind would fill a page with each."""
+    document = deepcopy(bad)
+    first, second, third = (deepcopy(document["folds"]["batch_norms"][0]) for _ in range(3))
+    second["name"], third["name"] = "second", "third"
+    third["before"]["nodes"][0]["op_type"] = "Gemm"
+    document["folds"]["batch_norms"] = [first, second, third]
+    section = html(document).split('<section id="folds"')[1].split("</section>")[0]
+    assert [row.count('class="again"') for row in section.split("<tr>")[2:]] == [0, 1, 0]
+    assert f"its graph is like that of <code>{first['name']}</code>" in section.split("<tr>")[3]
+
+
 def test_the_ladder_tells_passed_from_failed_without_colour(good: Document, bad: Document) -> None:
     """A dot within the limit, a cross beyond it, and words for who sees neither."""
     dot, cross = r'<circle cx="[^"]+" cy="\d+" r="6"', r'<path d="M-6 -6 L6 6'
