@@ -1,5 +1,6 @@
 """Why an affine map stays: a reason for machines, a witness, and words that a user can act on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -22,18 +23,30 @@ _WHAT = {
     Obstacle.SHIFT: "shift its channels carry",
 }
 
-_WHY = {
-    "Conv": "zero padding",
-    "ConvTranspose": "its taps differ by position",
-    "Clip": "not linear",
-    "Relu": "not linear",
-    "LeakyRelu": "not linear",
-    "PRelu": "not linear",
-    "MaxPool": "a maximum keeps its order only under positive scales",
-    "GlobalMaxPool": "a maximum keeps its order only under positive scales",
-    "Add": "both summands need one scale",
-    "Sum": "all summands need one scale",
-    "BatchNormalization": "folded before it, on the same values",
+_NOT_LINEAR = dict.fromkeys(("Clip", "Relu", "LeakyRelu", "PRelu"), "not linear")
+_FOLDED = {"BatchNormalization": "folded before it, on the same values"}
+
+_WHY: Mapping[Obstacle, Mapping[str, str]] = {
+    Obstacle.SCALE: {
+        **_NOT_LINEAR,
+        **_FOLDED,
+        "Conv": "one scale a channel",
+        "ConvTranspose": "one scale a channel",
+        "Add": "both summands need one scale",
+        "Sum": "all summands need one scale",
+    },
+    Obstacle.SIGN: {
+        **_NOT_LINEAR,
+        **_FOLDED,
+        "MaxPool": "a maximum keeps its order only under positive scales",
+        "GlobalMaxPool": "a maximum keeps its order only under positive scales",
+    },
+    Obstacle.SHIFT: {
+        **_NOT_LINEAR,
+        **_FOLDED,
+        "Conv": "one shift a channel, none under zero padding",
+        "ConvTranspose": "its taps differ by position",
+    },
 }
 """What an operator's rule holds fast, in words; operators that are not listed hold everything."""
 
@@ -62,7 +75,8 @@ def refusal_of(contradiction: Contradiction, network: Network, pointwise: Pointw
     # Operators before affine maps: what another removal asks for is the lesser part of the story.
     maps = {pointwise.node for pointwise in network.pointwise}
     named = [node for node in blockers if node not in maps][:2] + [node for node in blockers if node in maps][:1]
-    names = [*_held_before(pointwise, network), *(_describe(node, network) for node in named)]
+    held = _held_before(pointwise, network, contradiction.obstacle)
+    names = [*held, *(_describe(node, network, contradiction.obstacle) for node in named)]
     if len(nodes) in causes:
         names.append("an output of the graph")
     witness = "; ".join(dict.fromkeys(names)) or "the inputs of the graph"
@@ -86,16 +100,16 @@ def slower_refusal(refusal: Refusal, ratio: float) -> Refusal:
     return replace(refusal, reason=Reason.SLOWER, detail=detail)
 
 
-def _held_before(pointwise: Pointwise, network: Network) -> list[str]:
+def _held_before(pointwise: Pointwise, network: Network, obstacle: Obstacle) -> list[str]:
     """Return what computes a map's input, where that is all there is to say about the input's gauge."""
     label = network.label(pointwise.input)
     if label is not None and (label != IDENTITY).any():
         return []
     producer = pointwise.input.producer()
-    return ["an input of the graph" if producer is None else _describe(producer, network)]
+    return ["an input of the graph" if producer is None else _describe(producer, network, obstacle)]
 
 
-def _describe(node: ir.Node, network: Network) -> str:
+def _describe(node: ir.Node, network: Network, obstacle: Obstacle) -> str:
     name, opaque = node.name or node.outputs[0].name, network.opaque.get(node)
-    why = network.fixed.get(node, _WHY.get(node.op_type)) if opaque is None else str(opaque)
+    why = network.fixed.get(node, _WHY[obstacle].get(node.op_type)) if opaque is None else str(opaque)
     return f"{node.op_type} {name}" + (f" ({why})" if why else "")

@@ -75,7 +75,17 @@ def test_padding_holds_the_shift(padding: str) -> None:
     folded = fold_checked(b.model(b.conv(x, 4, 3, 3, 3, **PADDINGS[padding])))
     (outcome,) = folded.report.batch_norms
     assert outcome.reason is Reason.SLOWER
-    assert "Conv" in (outcome.witness or "")
+    assert "(one shift a channel, none under zero padding)" in (outcome.witness or "")
+
+
+def test_a_scale_for_each_place_is_more_than_a_convolution_takes() -> None:
+    """Also without any padding; the words are those for scales."""
+    b = Builder()
+    places = b("Transpose", between(b, b.input("N", 4, 3, 5), 4), perm=[0, 2, 1, 3])
+    folded = fold_checked(b.model(b.conv(places, 3, 2, 1, 1)))
+    (outcome,) = folded.report.batch_norms
+    assert outcome.reason is Reason.SCALE_FIXED
+    assert "(one scale a channel)" in (outcome.witness or "")
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
