@@ -121,6 +121,16 @@ def test_a_right_fold_catches_them(tmp_path: Path) -> None:
     assert (document["killed"], {mutant["kind"] for mutant in document["mutants"]}) == (8, set(Mistake))
 
 
+def test_weights_of_every_size_in_side_files(tmp_path: Path) -> None:
+    """Small ones go into the graph of all mutants, whose files stay open for the other steps."""
+    layers, paths = random_layers(), (tmp_path / "a.onnx", tmp_path / "b.onnx")
+    for path, proto in zip(paths, (network(layers), network(layers, right)), strict=True):
+        onnx.save(proto, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=0)
+    report = verify(*paths, images(8))
+    assert report.mutation is not None
+    assert (report.verdict, report.mutation.kill_rate) == (Verdict.EQUIVALENT, 1.0)
+
+
 def test_catching_nothing_ends_with_4(tmp_path: Path) -> None:
     """An output that is the same whatever the weights are: every mutant survives, and nothing can be concluded."""
     layers = random_layers()
