@@ -104,5 +104,5 @@ class States(AbstractContextManager["States[T]"], Generic[T]):
 
 
 def spill_note(written: int) -> str:
-    """Return the sentence that tells how much did not fit into memory."""
-    return f"{written / 2**20:.0f} MiB did not fit into the memory budget and went through the disk."
+    """Return the sentence that tells how much did not fit into memory, in MiB, at least one."""
+    return f"{max(1, round(written / 2**20))} MiB did not fit into the memory budget and went through the disk."

@@ -44,7 +44,8 @@ class Tally:
             sizes.setdefault(call.layer, []).append(call.count)
         self._objection = self._object_to(sizes)
         if self._objection is not None:
-            self.notes = (f"The last batch ({samples} samples) was left out: {self._objection}",)
+            count = "1 sample" if samples == 1 else f"{samples} samples"
+            self.notes = (f"The last batch ({count}) was left out: {self._objection}",)
             return
         for call in calls:
             self._ledger.add(call)

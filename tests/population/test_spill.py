@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bnfold.errors import InputError
-from bnfold.population.spill import States
+from bnfold.population.spill import States, spill_note
 from bnfold.population.tensor_states import own_storage, pack_tensors, storages_of
 
 
@@ -105,3 +105,9 @@ def test_arrays_come_back_too() -> None:
     for name, array in state.items():
         np.testing.assert_array_equal(restored[name], array)
         assert restored[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize(("written", "told"), [(1, "1 MiB"), (3 << 19, "2 MiB"), (1000 << 20, "1000 MiB")])
+def test_the_note_tells_of_the_least_that_was_written(written: int, told: str) -> None:
+    """What was written is never told as nothing."""
+    assert spill_note(written).startswith(f"{told} did not fit into the memory budget")

@@ -49,7 +49,7 @@ def test_a_last_batch_of_one_value_is_left_out(estimator: Estimator) -> None:
     """One value per channel has no variance: at the end it stays out with a note."""
     tally = tally_of(estimator, 6, 1)
     assert tally.samples == 6
-    assert "one value per channel at BN layer bn" in tally.notes[0]
+    assert "(1 sample) was left out: it has one value per channel at BN layer bn" in tally.notes[0]
 
 
 @pytest.mark.parametrize("sizes", [(1,), (1, 6), (6, 1, 6)])
