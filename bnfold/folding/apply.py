@@ -9,7 +9,7 @@ from bnfold.folding.plan import Plan
 from bnfold.folding.sharing import stored
 from bnfold.folding.solution import Solution
 from bnfold.graph.constants import Constants
-from bnfold.graph.editor import Editor
+from bnfold.graph.editor import Editor, graph_of
 from bnfold.graph.rounding import rounded
 
 _PART = 2**17
@@ -47,7 +47,7 @@ def _apply_linear(editor: "_FoldEditor", linear: Linear, solution: Solution) -> 
     if linear.bias is not None and (offset.any() or operand(*linear.bias) is not None):
         editor.rewrite(*linear.bias, linear.stored_offset(offset), linear.dtype)
     elif offset.any():
-        editor.add_behind(node, offset, linear.dtype)
+        editor.add_behind(node, linear.stored_offset(offset), linear.dtype)
     if "beta" in node.attributes:
         node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     if border is not None:
@@ -150,7 +150,7 @@ class _FoldEditor(Editor):
         result = ir.Value(name=raw.name, shape=raw.shape, type=raw.type)
         raw.replace_all_uses_with(result, replace_graph_outputs=True)
         raw.name = self.unique(f"{raw.name}_unbiased")
-        self.graph.insert_after(
+        graph_of(node).insert_after(
             node, ir.Node("", "Add", [raw, constant], outputs=[result], name=self.unique(f"{name}_bias"))
         )
 
@@ -164,11 +164,12 @@ class _FoldEditor(Editor):
         node = pointwise.node
         x, y = pointwise.input, node.outputs[0]
         self.abandon(value for value in node.inputs if value is not x)
-        if y.is_graph_output() and (x.is_graph_input() or x.is_graph_output()):
+        graph = graph_of(node)
+        if y.is_graph_output() and (x.is_graph_input() or x.is_graph_output() or x.graph is not graph):
             x = ir.Value(name=y.name, shape=y.shape, type=y.type)
             identity = ir.Node("", "Identity", [pointwise.input], outputs=[x], name=node.name)
-            self.graph.insert_before(node, identity)
+            graph.insert_before(node, identity)
         elif y.is_graph_output():
             x.name, x.shape, x.type = y.name, y.shape, y.type
         y.replace_all_uses_with(x, replace_graph_outputs=True)
-        self.graph.remove(node, safe=True)
+        graph.remove(node, safe=True)

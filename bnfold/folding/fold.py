@@ -1,6 +1,6 @@
 """Folding as one call: plan, apply, report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from bnfold.folding.forms import Linear, Normalization
 from bnfold.folding.plan import Objective, Plan, make_plan
 from bnfold.folding.report import Change, FoldReport, Outcome
 from bnfold.folding.sharing import tie_weights
+from bnfold.graph.shapes import bodies
 
 
 def fold(
@@ -23,6 +24,9 @@ def fold(
     duplicate_weights: bool = True,
 ) -> FoldReport:
     """Fold every Batch Normalization of ``model`` that can be folded exactly; the model is edited in place.
+
+    The bodies of If, Loop and Scan are graphs of their own, whose inputs and outputs stay what they are, and so does
+    what they read from around them.
 
     Args:
         model: the graph.
@@ -38,13 +42,28 @@ def fold(
     """
     costs, before = costs_on(provider), size_of(model)
     limits = () if duplicate_weights else (tie_weights,)
+    order = {node: number for number, node in enumerate(model.graph.all_nodes())}
     plans: list[Plan] = []
+    outcomes: dict[ir.Node, Outcome] = {}
     duplicated = 0
-    while not plans or plans[-1].narrowed:
-        plans.append(make_plan(model, objective, costs=costs, limits=limits))
-        duplicated += apply_plan(model, plans[-1])
-    outcomes = {node: outcome for plan in plans for node, outcome in plan.outcomes.items()}
-    return account(plans, tuple(outcomes.values()), before, size_of(model), duplicated)
+    for graph in (*_bodies_to_fold(model.graph), model.graph):
+        narrowed = True
+        while narrowed:
+            plan = make_plan(model, objective, costs=costs, limits=limits, graph=graph)
+            duplicated += apply_plan(model, plan)
+            plans.append(plan)
+            outcomes |= plan.outcomes
+            narrowed = plan.narrowed
+    in_order = tuple(outcomes[node] for node in sorted(outcomes, key=lambda node: order[node]))
+    return account(plans, in_order, before, size_of(model), duplicated)
+
+
+def _bodies_to_fold(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """Yield the bodies of If, Loop and Scan that have a normalization, inner ones first."""
+    for body in (body for node in graph for body in bodies(node)):
+        yield from _bodies_to_fold(body)
+        if any(node.op_type == "BatchNormalization" for node in body):
+            yield body
 
 
 @dataclass(frozen=True)
@@ -78,7 +97,7 @@ def account(
         bytes=Change(before.bytes, after.bytes),
         duplicated_bytes=duplicated_bytes,
         largest_scale=max(map(_largest_scale, plans)),
-        weight_range=_weight_range(plans[0]),
+        weight_range=_weight_range(plans),
     )
 
 
@@ -92,11 +111,16 @@ def _largest_scale(plan: Plan) -> float:
     return float(max(magnitude.max(), 1.0 / magnitude.min()))
 
 
-def _weight_range(plan: Plan) -> Change:
-    """Return the largest ratio of channel maxima within one weight, before an applied plan and now."""
-    moved = [linear for linear in plan.linears if not plan.solution.is_identity(linear.sources, linear.targets)]
-    before = [_channel_ratio(linear, linear.weight) for linear in moved]
-    after = [_channel_ratio(linear, _stored(linear)) for linear in moved]
+def _weight_range(plans: Sequence[Plan]) -> Change:
+    """Return the largest ratio of channel maxima within one weight, before the first applied plan and now."""
+    moved = {
+        linear.node: linear
+        for plan in reversed(plans)
+        for linear in plan.linears
+        if not plan.solution.is_identity(linear.sources, linear.targets)
+    }
+    before = [_channel_ratio(linear, linear.weight) for linear in moved.values()]
+    after = [_channel_ratio(linear, _stored(linear)) for linear in moved.values()]
     return Change(max(before, default=1.0), max(after, default=1.0))
 
 

@@ -18,7 +18,7 @@ def part_of(label: Ids, part: slice) -> Ids:
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """y = W·x + b with constant W: Conv, ConvTranspose, Gemm, MatMul.
+    """y = W·x + b with constant W: Conv, ConvTranspose, Gemm, MatMul, Einsum.
 
     Attributes:
         node: the operator.
@@ -29,8 +29,8 @@ class Linear:
         contraction: axes of ``weight`` that are summed over for one output channel.
         channels: gauge variables of the output channels in order, shape (M,).
         offset: the bias as the operator applies it (Gemm's beta included), shape (M,), zeros where there is none.
-        bias: the node and which of its inputs holds the bias: the operator itself, or the Add behind a MatMul. None
-            where an Add would have to be put there.
+        bias: the node and which of its inputs holds the bias: the operator itself, or the Add behind a MatMul or an
+            Einsum. None where an Add would have to be put there.
         gain: what the operator itself multiplies the weight by (Gemm's alpha).
         taps: for an operator whose zero padding may carry a shift, one array a spatial axis, of shape (output extent,
             kernel extent): 1 where the tap reads the input, 0 where it reads padding. None elsewhere.
@@ -93,6 +93,28 @@ class Recurrent(Linear):
     def stored_offset(self, offset: Array) -> Array:
         """Return a row for each direction."""
         return offset.reshape(len(self.weight), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction(Linear):
+    """A sum of products with constant W, as Einsum writes it; any axes of the result may be those of channels.
+
+    Attributes:
+        order: the axes of the weight that are not summed over, by their numbers among these, in the result's order.
+        shape: of the channels as they lie in the result, 1 along its other axes.
+    """
+
+    order: tuple[int, ...] = field(kw_only=True)
+    shape: tuple[int, ...] = field(kw_only=True)
+
+    def summed(self, moved: Array) -> Array:
+        """Return the sums in the order in which the channels lie in the result."""
+        return moved.sum(axis=self.contraction).transpose(self.order).ravel()
+
+    def stored_offset(self, offset: Array) -> Array:
+        """Return the channels as they lie in the result, without leading axes of extent 1; one axis at least."""
+        leading = next((axis for axis, extent in enumerate(self.shape) if extent != 1), len(self.shape) - 1)
+        return offset.reshape(self.shape[leading:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,10 @@ class Opaque(Exception):
 class Facts:
     """What is known about a graph before any gauge is: read once, shared by all networks of the graph.
 
+    The graph is a model's main one, or a body of an If, Loop or Scan. What a body reads from around it is as it is.
+
     Attributes:
+        graph: the graph.
         constants: values that depend on no run-time input.
         values: shape and type of every value by its name, as far as inference knows them.
         nodes: the nodes by the number that statements name as their cause.
@@ -34,12 +37,12 @@ class Facts:
         opset: version of the standard operators.
     """
 
-    def __init__(self, model: ir.Model) -> None:
-        self.model = model
+    def __init__(self, model: ir.Model, graph: ir.Graph | None = None) -> None:
+        self.graph = model.graph if graph is None else graph
         self.constants = Constants(model)
-        self.values = infer_values(model)
+        self.values = infer_values(model, self.graph)
         self._dims = {name: dims_of(found.shape) for name, found in self.values.items() if found.shape is not None}
-        self.nodes: list[ir.Node] = list(model.graph)
+        self.nodes: list[ir.Node] = list(self.graph)
         self.numbers = {node: number for number, node in enumerate(self.nodes)}
         self.opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
 

@@ -14,10 +14,10 @@ from bnfold.folding.solve import Removals
 
 
 def outcomes(network: Network, removals: Removals) -> Iterator[tuple[ir.Node, Outcome]]:
-    """Yield each BatchNormalization with its outcome, in graph order, those inside subgraphs included."""
+    """Yield each BatchNormalization of the graph with its outcome, in order; bodies in it have plans of their own."""
     by_node = {pointwise.node: pointwise for pointwise in network.pointwise}
     weights = _Weights(removals)
-    for node in network.facts.model.graph.all_nodes():
+    for node in network.facts.nodes:
         if node.op_type != "BatchNormalization":
             continue
         name = node.name or node.outputs[0].name or ""
@@ -34,7 +34,7 @@ def _opaque(network: Network, node: ir.Node) -> Refusal:
     """Say why a normalization's rule could not follow gauges through it."""
     opaque = network.opaque.get(node)
     if opaque is None:
-        return Refusal(Reason.UNSUPPORTED, None, "it is inside a subgraph (If, Loop or Scan)")
+        return Refusal(Reason.UNSUPPORTED, None, f"it is an operator of another domain ({node.domain})")
     return Refusal(opaque.reason, None, str(opaque))
 
 

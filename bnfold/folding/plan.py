@@ -22,6 +22,7 @@ from bnfold.folding.rules import RULES
 from bnfold.folding.site import Site
 from bnfold.folding.solution import Solution
 from bnfold.folding.solve import Removals, solve
+from bnfold.graph.shapes import bodies
 
 OLDEST_OPSET = 7
 """Before opset 7 constants broadcast by attributes of their own, and operators had training flags of their own."""
@@ -74,8 +75,9 @@ def make_plan(
     *,
     costs: Costs | None = COSTS["cpu"],
     limits: Sequence[Limit] = (),
+    graph: ir.Graph | None = None,
 ) -> Plan:
-    """Plan the fold of a model; the model is only read.
+    """Plan the fold of a model's main graph, or of one of its bodies; the model is only read.
 
     Free rules come first. What they leave is tried again with forms at a price around it; whether what these let in is
     taken is for the objective to say.
@@ -85,12 +87,13 @@ def make_plan(
         objective: what the fold is for.
         costs: what passes cost where the model will run, for ``LATENCY``; None takes nothing that has a price.
         limits: what else the plan has to respect.
+        graph: the body of an If, Loop or Scan; default: the main graph.
 
     Raises:
         InputError: a weight or a normalization's parameter is not finite, or does not fit its input.
     """
     objective = Objective(objective)  # a plain string would compare unequal to every member, silently
-    facts = Facts(model)
+    facts = Facts(model, graph)
     network = _limited(Network(facts), limits)
     removals = solve(network)
     if removals.refused:
@@ -165,20 +168,14 @@ def state_rules(network: Network) -> Network:
             site.hold(slot)
         for value in _captured(node):
             network.hold(value, index)
-    for output in facts.model.graph.outputs:
+    for output in facts.graph.outputs:
         network.hold(output, len(facts.nodes))
     return network
 
 
 def _captured(node: ir.Node) -> Iterator[ir.Value]:
     """Yield the values that a node's subgraphs read from outside."""
-    for attribute in node.attributes.values():
-        graphs = ()
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs = (attribute.as_graph(),)
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs = attribute.as_graphs()
-        for graph in graphs:
-            for inner in graph.all_nodes():
-                yield from (value for value in inner.inputs if value is not None)
-            yield from graph.outputs
+    for body in bodies(node):
+        for inner in body.all_nodes():
+            yield from (value for value in inner.inputs if value is not None)
+        yield from body.outputs

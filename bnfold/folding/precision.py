@@ -14,8 +14,12 @@ from bnfold.folding.labels import along
 from bnfold.folding.solution import Solution
 from bnfold.graph.rounding import rounded
 
-LARGEST_SHIFT = 32.0
-"""A value whose shift exceeds its own size this many times loses more than five bits to it: it is stored as the sum."""
+LARGEST_SHIFT = 4.0
+"""A value whose shift exceeds its own size this many times loses more than two bits to it: it is stored as the sum.
+
+What else is rounded on the way hides as much. Graphs that are made of little else (tests/folding/test_accuracy.py) err
+up to 1.25 times as much in float32 as unfolded with shifts up to here, 1.6 times with shifts of 8 times a value's size.
+"""
 
 
 def overstrained_roots(

@@ -106,7 +106,11 @@ def _held_before(pointwise: Pointwise, network: Network, obstacle: Obstacle) -> 
     if label is not None and (label != IDENTITY).any():
         return []
     producer = pointwise.input.producer()
-    return ["an input of the graph" if producer is None else _describe(producer, network, obstacle)]
+    if producer is None:
+        return ["an input of the graph"]
+    if producer not in network.facts.numbers:
+        return [f"{pointwise.input.name}, which is of the graph around"]
+    return [_describe(producer, network, obstacle)]
 
 
 def _describe(node: ir.Node, network: Network, obstacle: Obstacle) -> str:

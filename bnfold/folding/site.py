@@ -9,7 +9,7 @@ from bnfold.errors import InputError
 from bnfold.folding import labels
 from bnfold.folding.affine import Array
 from bnfold.folding.forms import Linear, Pointwise, Threshold
-from bnfold.folding.gauges import Ids
+from bnfold.folding.gauges import IDENTITY, Ids
 from bnfold.folding.journal import distinct, is_ascending
 from bnfold.folding.network import Network, Opaque
 from bnfold.folding.report import Reason
@@ -125,11 +125,18 @@ class Site:
         label = self.network.label(self.value(slot))
         return labels.identity(self.rank(slot)) if label is None else label
 
-    def channels(self, slot: int, axis: int, count: int) -> Ids:
+    def channels(self, slot: int, axis: int, count: int, *, rank: int | None = None) -> Ids:
         """Return the gauge variables along one axis, shape (count,), made uniform along all others.
 
-        ``count`` is the number of channels, or 1 where all of them have one gauge.
+        Args:
+            slot: the input.
+            axis: that of the channels.
+            count: the number of channels, or 1 where all of them have one gauge.
+            rank: the input's rank where the operator's other inputs tell it; nothing else may be known of the shape.
         """
+        if rank is not None and self.network.dims(self.value(slot)) is None:
+            self._labelled.add(slot)
+            return np.full(count, IDENTITY)
         label = self.label(slot)
         label = self.uniform(label, [other for other in labels.varying(label) if other != axis])
         extent = self.dims(slot)[axis]

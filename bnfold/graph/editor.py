@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 
 class Editor:
-    """Edits the main graph of a model, and remembers what may have become unused."""
+    """Edits a model's main graph and the bodies in it, and remembers what may have become unused."""
 
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
@@ -25,7 +25,7 @@ class Editor:
         return chosen
 
     def initializer(self, name: str, array: np.ndarray) -> ir.Value:
-        """Return a new initializer; files that list initializers among their inputs list it too."""
+        """Return a new initializer of the main graph; files that list these among their inputs list it too."""
         tensor = ir.Tensor(array, name=self.unique(name))
         value = ir.Value(
             name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
@@ -46,7 +46,7 @@ class Editor:
         """Put ``new`` in the place of a node; its first output takes name, readers and declaration of the old one's."""
         old, result = node.outputs[0], new.outputs[0]
         result.name, result.shape, result.type = old.name, old.shape, old.type
-        self.graph.insert_before(node, new)
+        graph_of(node).insert_before(node, new)
         old.replace_all_uses_with(result, replace_graph_outputs=True)
         self.remove(node)
         return result
@@ -54,7 +54,7 @@ class Editor:
     def remove(self, node: ir.Node) -> None:
         """Take out a node that nothing reads; what it alone has read goes with `prune`."""
         self.abandon(node.inputs)
-        self.graph.remove(node, safe=True)
+        graph_of(node).remove(node, safe=True)
 
     def abandon(self, values: Iterable[ir.Value | None]) -> None:
         """Let values go with `prune`, if nothing reads them then."""
@@ -68,8 +68,15 @@ class Editor:
             if value.uses() or value.is_graph_output():
                 continue
             if value.is_initializer():
+                assert isinstance(value.graph, ir.Graph)
                 if value.is_graph_input():
-                    self.graph.inputs.remove(value)
-                self.graph.initializers.pop(value.name or "", None)
-            elif node is not None and node.graph is self.graph:
+                    value.graph.inputs.remove(value)
+                value.graph.initializers.pop(value.name or "", None)
+            elif node is not None and node.graph is not None:
                 self.remove(node)
+
+
+def graph_of(node: ir.Node) -> ir.Graph:
+    """Return the graph that a node is in, the main one or a body."""
+    assert isinstance(node.graph, ir.Graph)
+    return node.graph

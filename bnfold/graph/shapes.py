@@ -1,6 +1,7 @@
 """Static shapes of every value, without touching the model that they describe."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -25,24 +26,51 @@ def dims_of(shape: ir.Shape) -> Dims:
     return tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
 
 
-def infer_values(model: ir.Model) -> dict[str, ir.Value]:
-    """Return a description of every value of the main graph, its shape and type as far as they are known, by name.
+def infer_values(model: ir.Model, graph: ir.Graph | None = None) -> dict[str, ir.Value]:
+    """Return a description of every value that a graph's nodes may read, shape and type as far as known, by name.
 
     The model's own value infos stay what they were. What a file declares for results counts only where inference finds
     nothing: it is a comment to a runtime, and may be stale.
+
+    Args:
+        model: the whole.
+        graph: its main graph, which is the default, or the body of a node, which reads values of the graphs around it.
     """
-    inferred = _inferred(model)
+    scopes = _scopes(model.graph, model.graph if graph is None else graph)
+    inferred = _inferred(model, scopes)
     if constants := _unknown_constants(model, inferred):
-        inferred = _inferred(model, constants)
+        inferred = _inferred(model, scopes, constants)
     described: dict[str, ir.Value] = {}
-    results = [output for node in model.graph for output in node.outputs]
-    for value in (*model.graph.inputs, *model.graph.initializers.values(), *results):
-        found = inferred.get(value.name or "")
-        shape, dtype = (None, None) if found is None else (found.shape, found.type)
-        described[value.name or ""] = ir.Value(
-            name=value.name, shape=value.shape if shape is None else shape, type=value.type if dtype is None else dtype
-        )
+    for scope in scopes:
+        results = [output for node in scope for output in node.outputs]
+        for value in (*scope.inputs, *scope.initializers.values(), *results):
+            found = inferred.get(value.name or "")
+            shape, dtype = (None, None) if found is None else (found.shape, found.type)
+            described[value.name or ""] = ir.Value(
+                name=value.name,
+                shape=value.shape if shape is None else shape,
+                type=value.type if dtype is None else dtype,
+            )
     return described
+
+
+def bodies(node: ir.Node) -> list[ir.Graph]:
+    """Return the graphs in a node's attributes: of If, Loop and Scan."""
+    found: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            found.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            found += attribute.as_graphs()
+    return found
+
+
+def _scopes(outer: ir.Graph, graph: ir.Graph) -> list[ir.Graph]:
+    """Return the graphs from ``outer`` to ``graph``, each in a node of the one before; none if it is not in there."""
+    if graph is outer:
+        return [outer]
+    inside = (_scopes(body, graph) for node in outer for body in bodies(node))
+    return next(([outer, *scopes] for scopes in inside if scopes), [])
 
 
 def _unknown_constants(model: ir.Model, inferred: Mapping[str, ir.Value]) -> dict[str, np.ndarray]:
@@ -56,8 +84,10 @@ def _unknown_constants(model: ir.Model, inferred: Mapping[str, ir.Value]) -> dic
     return unknown
 
 
-def _inferred(model: ir.Model, constants: Mapping[str, np.ndarray] = MappingProxyType({})) -> dict[str, ir.Value]:
-    """Return what onnx infers from the inputs, the initializers and some constants alone."""
+def _inferred(
+    model: ir.Model, scopes: Sequence[ir.Graph], constants: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> dict[str, ir.Value]:
+    """Return what onnx infers from the inputs, the initializers and some constants alone, in graphs within graphs."""
     proto = skeleton(model)
     proto.ir_version = max(proto.ir_version, 4)  # before, it looks at no initializer that is not an input as well
     _forget_results(proto.graph)
@@ -69,12 +99,24 @@ def _inferred(model: ir.Model, constants: Mapping[str, np.ndarray] = MappingProx
         graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
     except Exception:  # a graph that does not hold together: of its results nothing is known
         graph = proto.graph
-    infos = (*graph.output, *graph.value_info, *graph.input)
-    known = {info.name: ir.serde.deserialize_value_info_proto(info, None) for info in infos}
-    for tensor in graph.initializer:
-        dtype = ir.TensorType(ir.DataType(tensor.data_type))
-        known[tensor.name] = ir.Value(name=tensor.name, shape=ir.Shape(tensor.dims), type=dtype)
+    known: dict[str, ir.Value] = {}
+    for scope in _protos(graph, scopes):
+        infos = (*scope.output, *scope.value_info, *scope.input)
+        known |= {info.name: ir.serde.deserialize_value_info_proto(info, None) for info in infos}
+        for tensor in scope.initializer:
+            dtype = ir.TensorType(ir.DataType(tensor.data_type))
+            known[tensor.name] = ir.Value(name=tensor.name, shape=ir.Shape(tensor.dims), type=dtype)
     return known
+
+
+def _protos(graph: onnx.GraphProto, scopes: Sequence[ir.Graph]) -> Iterator[onnx.GraphProto]:
+    """Yield the messages of graphs within graphs, given that of the first."""
+    yield graph
+    for outer, inner in pairwise(scopes):
+        number, node = next((number, node) for number, node in enumerate(outer) if inner in bodies(node))
+        graphs = [body for attribute in graph.node[number].attribute for body in _bodies(attribute)]
+        graph = graphs[bodies(node).index(inner)]
+        yield graph
 
 
 def _forget_results(graph: onnx.GraphProto) -> None:
@@ -83,7 +125,9 @@ def _forget_results(graph: onnx.GraphProto) -> None:
     for output in graph.output:
         output.type.tensor_type.ClearField("shape")
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
-                for inner in (attribute.g, *attribute.graphs):
-                    _forget_results(inner)
+        for inner in (body for attribute in node.attribute for body in _bodies(attribute)):
+            _forget_results(inner)
+
+
+def _bodies(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    return [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)

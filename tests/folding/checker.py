@@ -164,17 +164,23 @@ def check_account(original: ir.Model, candidate: ir.Model, report: FoldReport) -
     json.dumps(report.to_dict())
 
 
-def running_nodes(model: ir.Model) -> list[onnx.NodeProto]:
-    """Return the main graph's nodes that depend on a run-time input: found by walking forward from the inputs."""
+def running_nodes(model: ir.Model, *, bodies: bool = True) -> list[onnx.NodeProto]:
+    """Return the nodes that depend on a run-time input, in bodies too: found by walking forward from the inputs."""
     graph = ir.to_proto(model).graph
     live = {value.name for value in graph.input}
     if model.ir_version < 4:
         live -= {tensor.name for tensor in graph.initializer}
+    return _running(graph, live, bodies=bodies)
+
+
+def _running(graph: onnx.GraphProto, live: set[str], *, bodies: bool) -> list[onnx.NodeProto]:
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if live & _names_read(node):
             nodes.append(node)
             live.update(node.output)
+            for body in (attribute.g for attribute in node.attribute if bodies):
+                nodes += _running(body, live | {value.name for value in body.input}, bodies=True)
     return nodes
 
 

@@ -89,6 +89,33 @@ def matmul(p: Program, x: Live) -> None:
         p.add(y.dims, "Add", *(operands if p.flag() else reversed(operands)))
 
 
+def einsum(p: Program, x: Live) -> None:
+    """Einsum by a weight on either side, along any of x's axes; of two activations, as attention has it; of x alone."""
+    letters = "abcd"[: x.rank]
+    free = letters[p.fixed :]
+    if x.rank > 4 or not free:
+        return
+    extents = {**dict(zip(letters, x.dims, strict=True)), "z": p.number(1, 3)}
+    other = p.value(lambda value: value.rank == x.rank and value.dims[:-1] == x.dims[:-1])
+    kind = p.choice(["weight", "weight", "activation", "alone"])
+    subscripts, operands = [letters], [x.name]
+    if kind == "weight":
+        own = p.choice(free)
+        subscripts.append("".join(letter for letter in free if letter == own or p.flag()) + ("z" if p.flag() else ""))
+        operands.append(p.weight(*(extents[letter] for letter in subscripts[1])))
+    elif kind == "activation" and other is not None:
+        subscripts.append(letters[:-1] + "z")
+        operands.append(other.name)
+        extents["z"] = other.dims[-1]
+    if p.flag():
+        subscripts, operands = subscripts[::-1], operands[::-1]
+    named = [letter for letter in free + "z" if any(letter in axes for axes in subscripts)]
+    stays = [letter for letter in named if p.number(0, 3) < 3]
+    result = [*letters[: p.fixed], *p.builder.generator.permutation(stays).tolist()] if stays else [*letters[: p.fixed]]
+    equation = f"{','.join(subscripts)}->{''.join(result)}"
+    p.add([extents[letter] for letter in result], "Einsum", *operands, equation=equation)
+
+
 def recurrent(op_type: str, gates: int) -> Step:
     """Return the step of a recurrent operator: any direction, with a bias or without."""
 
@@ -513,6 +540,7 @@ STEPS: MappingProxyType[str, Step] = MappingProxyType(
         "ConvTranspose": conv_transpose,
         "Gemm": gemm,
         "MatMul": matmul,
+        "Einsum": einsum,
         "LSTM": recurrent("LSTM", 4),
         "GRU": recurrent("GRU", 3),
         "RNN": recurrent("RNN", 1),

@@ -82,15 +82,28 @@ def test_small_networks(network: coverage.Network) -> None:
 
 def test_a_shift_that_would_drown_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where γ is tiny, a fold would add β/a to what a Conv reads besides: refused, for digits would be lost indeed."""
-    b = Builder(dtype=np.float32)
-    trunk = b.conv(b("Relu", b.conv(b.input("N", 3, 6, 6), 3, 8, 3, 3)), 8, 8, 1, 1)
-    normal = b.batch_norm(trunk, 8, gamma=np.where(np.arange(8) % 3 == 0, 1e-3, 1.0), beta=np.ones(8))
-    model = b.model(b("GlobalAveragePool", b("Concat", b("Relu", normal), b.conv(trunk, 8, 8, 1, 1), axis=1)))
+    model = shifted(1e-3, every=3, seed=0)
     inputs = random_inputs(model, batch=32)
     check(errors(model, inputs))
     monkeypatch.setattr(precision, "LARGEST_SHIFT", np.inf)
     with pytest.raises(AssertionError, match="off by"):
         check(errors(model, inputs))
+
+
+def shifted(gamma: float, every: int, seed: int) -> ir.Model:
+    """Return a graph in which γ of every so-manieth channel is small, and a Conv reads what is normalized besides."""
+    b = Builder(dtype=np.float32, seed=seed)
+    trunk = b.conv(b("Relu", b.conv(b.input("N", 3, 6, 6), 3, 8, 3, 3)), 8, 8, 1, 1)
+    normal = b.batch_norm(trunk, 8, gamma=np.where(np.arange(8) % every == 0, gamma, 1.0), beta=np.ones(8))
+    return b.model(b("GlobalAveragePool", b("Concat", b("Relu", normal), b.conv(trunk, 8, 8, 1, 1), axis=1)))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("gamma", [1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.05, 0.02])
+def test_shifts_of_any_size(gamma: float, every: int) -> None:
+    """However large the shift β/a would be, what is folded errs no more than is promised."""
+    models = [shifted(gamma, every, seed) for seed in range(DRAWS)]
+    check(*(errors(model, random_inputs(model, seed=seed, batch=32)) for seed, model in enumerate(models)))
 
 
 @pytest.mark.slow

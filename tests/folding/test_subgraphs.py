@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, parser
 
-from bnfold.folding import Reason, fold, inspect
+from bnfold.folding import Objective, Reason, fold, inspect
 from bnfold.graph import load
 from tests.folding.builder import Builder, Tensor
 from tests.folding.checker import check_results, fold_checked
@@ -89,8 +89,117 @@ def test_a_normalization_inside_a_body() -> None:
     folded = fold_checked(b.model(z), feeds(True))
     (outcome,) = folded.report.batch_norms
     assert outcome.name == "inner"
-    assert outcome.reason is Reason.UNSUPPORTED
-    assert "subgraph" in outcome.detail
+    assert outcome.reason is Reason.SCALE_FIXED
+    assert "of the graph around" in (outcome.witness or "")
+
+
+def normalized(b: Builder, x: str, channels: tuple[int, int], name: str, **attributes: Any) -> list[onnx.NodeProto]:
+    """Return Conv → BN for a body; the weights are of the graph around it."""
+    weight, parameters = b.normal(channels[1], channels[0], 3, 3), [b.positive(channels[1]) for _ in range(4)]
+    return [
+        helper.make_node("Conv", [x, weight], [f"{name}_raw"], name=f"{name}_conv", **attributes),
+        helper.make_node("BatchNormalization", [f"{name}_raw", *parameters], [name], name=f"{name}_bn"),
+    ]
+
+
+@pytest.mark.parametrize("condition", [True, False])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_bodies_fold_by_themselves(condition: bool, depth: int) -> None:
+    """Conv → BN inside a branch is one Conv, in branches of branches too; the reports stand in graph order."""
+    b = Builder()
+    x, choice = b.batch_norm(b.conv(b.input("N", 3, 5, 4), 3, 3, 1, 1), 3), b.input(name="condition", dtype=np.bool_)
+    relu = helper.make_node("Relu", ["one"], ["rectified"])
+    first, second = (
+        body("first", *normalized(b, x, (3, 2), "one"), relu),
+        body("second", *normalized(b, x, (3, 2), "two")),
+    )
+    if depth == 2:
+        inner = helper.make_node("If", [choice], ["chosen"], then_branch=first, else_branch=second)
+        first, second = body("outer", inner), body("other", *normalized(b, x, (3, 2), "three"))
+    folded = fold_checked(b.model(b("If", choice, then_branch=first, else_branch=second)), feeds(condition))
+    assert folded.count("BatchNormalization") == 0
+    names = {outcome.name for outcome in folded.report.batch_norms}
+    assert {"one_bn", "two_bn"} < names
+    assert ("three_bn" in names) == (depth == 2)
+
+
+def test_a_weight_that_two_branches_share() -> None:
+    """Each branch gets its own copy, which the report counts; the stored one stays for who reads it as it is."""
+    b = Builder()
+    x, weight = b.input("N", 3, 5, 4), b.normal(2, 3, 3, 3)
+    branches: dict[str, Any] = {}
+    for branch in ("then_branch", "else_branch"):
+        parameters = [b.positive(2) for _ in range(4)]
+        conv = helper.make_node("Conv", [x, weight], [f"{branch}_raw"])
+        bn = helper.make_node("BatchNormalization", [conv.output[0], *parameters], [branch], name=f"{branch}_bn")
+        branches[branch] = body(branch, conv, bn)
+    z = b("If", b.input(name="condition", dtype=np.bool_), **branches)
+    model = b.model(z, b("Conv", x, weight))
+    for condition in (True, False):
+        folded = fold_checked(model, feeds(condition))
+        assert folded.count("BatchNormalization") == 0
+        assert folded.report.duplicated_bytes == 2 * 2 * 3 * 3 * 3 * 8
+
+
+@pytest.mark.parametrize("objective", Objective)
+def test_forms_at_a_price_inside_a_body(objective: Objective) -> None:
+    """Conv → Sigmoid → BN → padded Conv in a branch: with a border map, which is in the branch, no BN is left."""
+    b = Builder()
+    x = b.conv(b.input(2, 3, 5, 4), 3, 3, 1, 1)
+    first, second = normalized(b, x, (3, 4), "one", pads=[1] * 4), normalized(b, "hidden", (4, 2), "two", pads=[1] * 4)
+    parameters = [b.positive(4) for _ in range(4)]
+    between = [
+        helper.make_node("Gelu", ["one"], ["gelu"])
+        if b.opset >= 20
+        else helper.make_node("Sigmoid", ["one"], ["gelu"]),
+        helper.make_node("BatchNormalization", ["gelu", *parameters], ["hidden"], name="hidden_bn"),
+    ]
+    branches: dict[str, Any] = {
+        "then_branch": body("then", *first, *between, *second),
+        "else_branch": body("else", *normalized(b, x, (3, 2), "three", pads=[1] * 4)),
+    }
+    z = b("If", b.input(name="condition", dtype=np.bool_), **branches)
+    folded = fold_checked(b.model(z), feeds(True), objective=objective)
+    assert folded.count("BatchNormalization") == (objective is Objective.LATENCY)
+
+
+def test_an_identity_between_a_captured_value_and_a_body_output() -> None:
+    """A BN that changes nothing goes; the value around keeps its name, and the body's output its own."""
+    b = Builder()
+    x = b.input("N", 3, 5, 4)
+    one, zero = b.stored(np.ones(3)), b.stored(np.zeros(3))
+    hidden = b("Sigmoid", x)
+    parameters = [one, zero, zero, b.stored(np.full(3, 0.75))]
+    inner = helper.make_node("BatchNormalization", [hidden, *parameters], ["then"], name="inner", epsilon=0.25)
+    bodies: dict[str, Any] = {
+        "then_branch": body("then", inner),
+        "else_branch": body("else", helper.make_node("Neg", [hidden], ["else"])),
+    }
+    folded = fold_checked(b.model(b("If", b.input(name="condition", dtype=np.bool_), **bodies), hidden), feeds(True))
+    assert folded.count("BatchNormalization") == 0
+
+
+def test_a_loop_whose_state_is_of_unknown_shape() -> None:
+    """The Conv tells the rank of what it reads, and takes up the BN behind it; each turn computes what it did."""
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    agraph (double[N,2,4,4] x, int64 count, bool go) => (double[N,2,4,4] y)
+    <double[2] gamma = {1.5, 0.5}, double[2] beta = {1, -1}, double[2] mean = {0.5, 1}, double[2] variance = {1, 2},
+     double[2,2,1,1] weight = {0.5, 0.25, -0.5, 1}>
+    {
+        y = Loop (count, go, x) <body = step (int64 i, bool c, double v) => (bool d, double w)
+            { d = Identity (c) u = Conv (v, weight)
+              n = BatchNormalization (u, gamma, beta, mean, variance) w = Relu (n) }>
+    }
+    """
+    model = ir.from_proto(parser.parse_model(text))
+    for number, node in enumerate(model.graph.all_nodes()):
+        node.name = f"node_{number}"
+    (loop,) = model.graph
+    loop.attributes["body"].as_graph().inputs[2].shape = None
+    inputs = {"x": np.random.default_rng(0).standard_normal((2, 2, 4, 4)), "count": np.array(3), "go": np.array(True)}
+    folded = fold_checked(model, inputs)
+    assert folded.count("BatchNormalization") == 0
 
 
 def test_a_loop() -> None:

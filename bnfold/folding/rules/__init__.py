@@ -8,7 +8,16 @@ inputs and outputs at s = 1, σ = 0, which is always right.
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bnfold.folding.rules import activation, linear, pointwise, pooling, sampling, standardization, structure
+from bnfold.folding.rules import (
+    activation,
+    contraction,
+    linear,
+    pointwise,
+    pooling,
+    sampling,
+    standardization,
+    structure,
+)
 from bnfold.folding.site import Site
 
 Rule = Callable[[Site], None]
@@ -19,6 +28,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "ConvTranspose": linear.conv_transpose,
         "Gemm": linear.gemm,
         "MatMul": linear.matmul,
+        "Einsum": contraction.einsum,
         "LSTM": linear.recurrent,
         "GRU": linear.recurrent,
         "RNN": linear.recurrent,

@@ -3,6 +3,8 @@
 ỹ = s_y·(W·x + b + σ_y) with x = x̃/s_x − σ_x is again linear: W' = s_y·W/s_x and b' = s_y·(b + σ_y − Σ W·σ_x).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -25,7 +27,7 @@ def conv(site: Site) -> None:
     groups = site.integer("group", 1)
     count, per_group = weight.shape[:2]
     channels = site.fresh(count)
-    inputs = site.channels(0, axis=1, count=groups * per_group)
+    inputs = site.channels(0, axis=1, count=groups * per_group, rank=weight.ndim)
     taps = None
     if is_padded(site, weight.shape[2:]):
         taps = border_taps(site, weight.shape[2:]) if site.at_a_price else None
@@ -55,7 +57,7 @@ def conv_transpose(site: Site) -> None:
     weight = site.weight(1)
     groups = site.integer("group", 1)
     count, per_group = weight.shape[0], weight.shape[1]
-    inputs = site.channels(0, axis=1, count=count)
+    inputs = site.channels(0, axis=1, count=count, rank=weight.ndim)
     site.unshifted(inputs)
     channels = site.fresh(groups * per_group)
     spatial = (1,) * (weight.ndim - 2)
@@ -83,7 +85,7 @@ def gemm(site: Site) -> None:
         raise Opaque(Reason.UNSUPPORTED, "its alpha is 0")
     weight = site.weight(1)
     k_axis = 1 if site.integer("transB", 0) else 0
-    inputs = site.channels(0, axis=0 if site.integer("transA", 0) else 1, count=weight.shape[k_axis])
+    inputs = site.channels(0, axis=0 if site.integer("transA", 0) else 1, count=weight.shape[k_axis], rank=2)
     count = weight.shape[1 - k_axis]
     channels = site.fresh(count)
     offset = site.parameter(2) if site.has(2) else np.zeros(1)
@@ -119,7 +121,7 @@ def _matmul_by_weight(site: Site) -> None:
     weight, rank = site.weight(1), site.rank(0)
     inputs = site.channels(0, axis=rank - 1, count=weight.shape[0])
     channels = site.fresh(weight.shape[1])
-    bias = bias_add(site.network, site.node)
+    bias = bias_add(site.network, site.node, [*(1,) * (rank - 1), len(channels)])
     offset = np.zeros(1) if bias is None else site.network.facts.constants.get(bias[0].inputs[bias[1]])
     assert offset is not None
     site.linear(
@@ -171,23 +173,29 @@ def recurrent(site: Site) -> None:
     )
 
 
-def bias_add(network: Network, matmul: ir.Node) -> tuple[ir.Node, int] | None:
-    """Return the Add that alone reads a MatMul's result and adds its bias, and the input that holds the bias.
+def bias_add(network: Network, linear: ir.Node, channels: Sequence[int]) -> tuple[ir.Node, int] | None:
+    """Return the Add that alone reads a linear operator's result and adds its bias, and the input that holds the bias.
 
     The bias is a finite constant of floating point, one number for each channel or for all, of no higher rank.
+
+    Args:
+        network: the graph.
+        linear: an operator without a bias of its own.
+        channels: the extents of its result along the axes of the channels, 1 along all others.
     """
-    product = matmul.outputs[0]
-    dims = network.facts.dims(product)
-    if len(product.uses()) != 1 or product.is_graph_output() or not dims:
+    product = linear.outputs[0]
+    if len(product.uses()) != 1 or product.is_graph_output() or not channels:
         return None
     (use,) = product.uses()
     slot = 1 - use.idx
-    if use.node.op_type != "Add" or use.node.graph is not matmul.graph:
+    if use.node.op_type != "Add" or use.node.graph is not linear.graph:
         return None
     bias = network.facts.constants.get(use.node.inputs[slot])
-    if bias is None or not 0 < bias.ndim <= len(dims) or bias.size not in {1, dims[-1]} or bias.size != bias.shape[-1]:
+    if bias is None or not 0 < bias.ndim <= len(channels):
         return None
-    return (use.node, slot) if np.isfinite(bias).all() else None
+    aligned = zip(labels.with_rank(bias, len(channels)).shape, channels, strict=True)
+    fits = all(extent in {1, count} for extent, count in aligned)
+    return (use.node, slot) if fits and np.isfinite(bias).all() else None
 
 
 def _per_group(channels: Ids, groups: int, repeats: int) -> Ids:

@@ -21,11 +21,13 @@ def border_taps(site: Site, kernel: tuple[int, ...]) -> tuple[Array, ...] | None
         site: a Conv, input (N, C, *spatial).
         kernel: extents of the kernel along the spatial axes.
     """
-    inputs, outputs = site.dims(0)[2:], site.output_dims()[2:]
+    inputs, outputs = (site.network.dims(value) for value in (site.value(0), site.node.outputs[0]))
+    if inputs is None or outputs is None:
+        return None
     rank = len(kernel)
     strides, dilations = site.integers("strides") or [1] * rank, site.integers("dilations") or [1] * rank
     taps: list[Array] = []
-    for axis, (extent, size, count) in enumerate(zip(inputs, kernel, outputs, strict=True)):
+    for axis, (extent, size, count) in enumerate(zip(inputs[2:], kernel, outputs[2:], strict=True)):
         if not isinstance(extent, int) or not isinstance(count, int):
             return None
         stride, dilation = strides[axis], dilations[axis]

@@ -14,7 +14,6 @@ from bnfold.folding.forms import Carrier, Normalization, Pointwise
 from bnfold.folding.gauges import IDENTITY, Ids
 from bnfold.folding.network import Opaque
 from bnfold.folding.report import Reason
-from bnfold.folding.rules.linear import bias_add
 from bnfold.folding.site import Site
 
 DEFAULT_EPSILON = float(np.float32(1e-5))
@@ -66,7 +65,7 @@ def _trains(site: Site) -> bool:
 
 
 def add(site: Site) -> None:
-    """Add: z = x + y, σ_z = σ_x + σ_y at one scale; with a constant, an affine map, or a MatMul's bias."""
+    """Add: z = x + y, σ_z = σ_x + σ_y at one scale; with a constant, an affine map, or the bias of MatMul or Einsum."""
     slot = _constant_slot(site)
     if slot is None:
         _linear_combination(site, (1.0, 1.0))
@@ -241,11 +240,10 @@ def _enlarges(site: Site, slot: int) -> bool:
 
 
 def _is_bias(site: Site, slot: int) -> bool:
-    """Whether the constant is the bias of a MatMul by a weight, whose rule has labelled the product as the sum."""
+    """Whether the constant is the bias of a linear operator, whose rule has labelled the product as the sum."""
     producer = site.value(1 - slot).producer()
-    if producer is None or producer.op_type != "MatMul" or producer not in site.network.linears:
-        return False
-    return bias_add(site.network, producer) == (site.node, slot)
+    linear = None if producer is None else site.network.linears.get(producer)
+    return linear is not None and linear.bias == (site.node, slot)
 
 
 def _squeezed(array: Array) -> Array:
