@@ -114,6 +114,51 @@ def repghost() -> nn.Module:
     return network([[Ghost(i, o, stride)] for i, o, stride in widths], 160)
 
 
+class LinearBranches(nn.Module):
+    """Σ Linear(x) + x over tokens, one of the branches by way of twice the width."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.plain = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
+        self.wide = nn.Sequential(nn.Linear(channels, 2 * channels), nn.Linear(2 * channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum."""
+        total: Tensor = self.wide(x) + x
+        return sum((linear(x) for linear in self.plain), total)
+
+    def reparameterized(self) -> nn.Linear:
+        """Return the one layer: a linear function is known by its values at 0 and at the unit vectors."""
+        offset: Tensor = self(torch.zeros(1, self.channels))
+        columns: Tensor = self(torch.eye(self.channels)) - offset
+        one = nn.Linear(self.channels, self.channels)
+        one.load_state_dict({"weight": columns.T, "bias": offset[0]})
+        return one
+
+
+class Tokens(nn.Module):
+    """(N, C, H, W) → (N, H·W, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens."""
+        return x.flatten(2).transpose(1, 2)
+
+
+class Image(nn.Module):
+    """(N, H·W, C) → (N, C, H·W, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the image."""
+        return x.transpose(1, 2).unsqueeze(-1)
+
+
+def tokens() -> nn.Module:
+    """Return a network of parallel linear layers over tokens, as DBB and RepMLP have them."""
+    layers = [layer for _ in range(6) for layer in (LinearBranches(192), nn.ReLU())]
+    return network([[nn.Conv2d(3, 192, 16, 16), Tokens(), *layers, Image()]], 192)
+
+
 def network(blocks: list[list[nn.Module]], channels: int) -> nn.Module:
     """Return blocks, pooling and a classifier, with random statistics."""
     layers = [layer for block in blocks for layer in block]
@@ -129,13 +174,19 @@ def network(blocks: list[list[nn.Module]], channels: int) -> nn.Module:
 
 
 def reparameterize(module: nn.Module) -> nn.Module:
-    """Replace every `Branches` within a module, in place, and return it."""
+    """Replace all branches within a module, in place, and return it."""
     for name, child in module.named_children():
-        setattr(module, name, child.reparameterized() if isinstance(child, Branches) else reparameterize(child))
+        branches = isinstance(child, Branches | LinearBranches)
+        setattr(module, name, child.reparameterized() if branches else reparameterize(child))
     return module
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"RepVGG": repvgg, "MobileOne": mobileone, "RepGhost": repghost}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "RepVGG": repvgg,
+    "MobileOne": mobileone,
+    "RepGhost": repghost,
+    "tokens": tokens,
+}
 
 
 def export(module: nn.Module, x: Tensor, path: Path, *, merged: bool) -> None:
@@ -154,14 +205,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--size", type=int, default=160)
+    parser.add_argument("networks", nargs="*", default=[*NETWORKS], help="which of them; default: all")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     x = torch.randn(max(arguments.batch, 2), 3, arguments.size, arguments.size)
     title = f"batch {arguments.batch}, {arguments.size}×{arguments.size}, {arguments.rounds} rounds"
     table = Table("network", "form", "nodes", "median ms", "lowest ms", "ratio", "error", title=title)
-    for name, build in NETWORKS.items():
-        module = build()
+    for name in arguments.networks:
+        module = NETWORKS[name]()
         with tempfile.TemporaryDirectory() as folder:
             paths = {form: Path(folder) / f"{form}.onnx" for form in ("class-specific", "merged", "folded")}
             reference = Oracle(capture(module, (x,), input_names=["input"])).run({"input": x.numpy()[:1]})

@@ -47,11 +47,11 @@ def _apply_linear(editor: "_FoldEditor", linear: Linear, solution: Solution) -> 
     if linear.bias is not None and (offset.any() or operand(*linear.bias) is not None):
         editor.rewrite(*linear.bias, linear.stored_offset(offset), linear.dtype)
     elif offset.any():
-        editor.add_behind(node, linear.stored_offset(offset), linear.dtype)
+        editor.add_behind(node, rounded(linear.stored_offset(offset), linear.dtype))
     if "beta" in node.attributes:
         node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     if border is not None:
-        editor.add_behind(node, border, linear.dtype)
+        editor.add_behind(node, rounded(border, linear.dtype))
 
 
 def _rounded_kernel(linear: Linear, solution: Solution) -> np.ndarray:
@@ -141,18 +141,6 @@ class _FoldEditor(Editor):
             sizes = [value.const_value.nbytes for value in alive if value.const_value is not None]
             total += sum(sizes) - max(sizes)
         return total
-
-    def add_behind(self, node: ir.Node, values: Array, dtype: ir.DataType) -> None:
-        """Put an Add of a constant behind a node; its result takes the name of the node's."""
-        raw = node.outputs[0]
-        name = node.name or raw.name
-        constant = self.initializer(f"{name}.bias", rounded(values, dtype))
-        result = ir.Value(name=raw.name, shape=raw.shape, type=raw.type)
-        raw.replace_all_uses_with(result, replace_graph_outputs=True)
-        raw.name = self.unique(f"{raw.name}_unbiased")
-        graph_of(node).insert_after(
-            node, ir.Node("", "Add", [raw, constant], outputs=[result], name=self.unique(f"{name}_bias"))
-        )
 
     def maximum(self, node: ir.Node, values: Array, dtype: ir.DataType) -> None:
         """Put a Max with a constant in the place of a rectifier; it keeps the names of the node and of its result."""

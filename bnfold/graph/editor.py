@@ -51,6 +51,18 @@ class Editor:
         self.remove(node)
         return result
 
+    def add_behind(self, node: ir.Node, array: np.ndarray) -> ir.Node:
+        """Put an Add of a constant behind a node, and return it; its result takes the name of the node's."""
+        raw = node.outputs[0]
+        name = node.name or raw.name
+        constant = self.initializer(f"{name}.bias", array)
+        result = ir.Value(name=raw.name, shape=raw.shape, type=raw.type)
+        raw.replace_all_uses_with(result, replace_graph_outputs=True)
+        raw.name = self.unique(f"{raw.name}_unbiased")
+        add = ir.Node("", "Add", [raw, constant], outputs=[result], name=self.unique(f"{name}_bias"))
+        graph_of(node).insert_after(node, add)
+        return add
+
     def remove(self, node: ir.Node) -> None:
         """Take out a node that nothing reads; what it alone has read goes with `prune`."""
         self.abandon(node.inputs)

@@ -7,37 +7,42 @@ import onnx_ir as ir
 from bnfold.graph.editor import Editor
 from bnfold.graph.rounding import rounded
 from bnfold.merging.convolution import Array
+from bnfold.merging.facts import PRODUCTS
 from bnfold.merging.geometry import Geometry
 from bnfold.merging.plan import Region
 from bnfold.merging.report import Hindrance, Unmergeable
 
 
-def write_region(editor: Editor, region: Region, base: ir.Value) -> ir.Node:
-    """Replace a region's nodes by one Conv of ``base``, and return it.
+def write_region(editor: Editor, region: Region, base: ir.Value) -> list[ir.Node]:
+    """Replace a region's nodes by one Conv of ``base``, one Gemm, or one MatMul with an Add where there is a bias.
 
-    The Conv bears the name of the region's largest Conv, its weight the name of that one's weight (with a suffix, where
-    others read that too); the value that it computes keeps the name that it had.
+    It bears the name of the region's largest Conv, Gemm or MatMul, its weight the name of that one's weight (with a
+    suffix, where others read that too); the value that it computes keeps the name that it had. Return the new nodes.
 
     Raises:
         Unmergeable: a number does not fit the type of the weights; nothing has been edited.
     """
-    principal = max(region.convs, key=_weight_size)
+    principal = max(region.weighted, key=lambda node: (node.op_type != "MatMul", _weight_size(node)))
     weight, bias = region.convolution.values()
     dtype = _dtype(principal)
     stored, offset = (checked(numbers, dtype) for numbers in (weight, bias))
     stem = principal.name or principal.outputs[0].name or "conv"
     original = principal.inputs[1]
     assert original is not None
+    attributes = _attributes(principal, region.convolution.geometry)
+    if principal.op_type in PRODUCTS and not principal.attributes.get_int("transB", 0):
+        stored = np.ascontiguousarray(stored.T)
     operands = [base, editor.renewed(original, stored, suffix="merged")]
-    if offset.any():
+    if offset.any() and region.has_bias:
         operands.append(editor.initializer(f"{stem}.bias_merged", offset))
-    attributes = _attributes(region.convolution.geometry)
-    node = ir.Node("", "Conv", operands, attributes, outputs=[ir.Value()], name=principal.name)
-    node.metadata_props.update(principal.metadata_props)
-    editor.replace(region.root, node)
+    new = [ir.Node("", principal.op_type, operands, attributes, outputs=[ir.Value()], name=principal.name)]
+    new[0].metadata_props.update(principal.metadata_props)
+    editor.replace(region.root, new[0])
+    if offset.any() and not region.has_bias:
+        new.append(editor.add_behind(new[0], offset))
     for inner in reversed(region.nodes[:-1]):
         editor.remove(inner)
-    return node
+    return new
 
 
 def checked(numbers: Array, dtype: ir.DataType) -> np.ndarray:
@@ -60,7 +65,9 @@ def checked(numbers: Array, dtype: ir.DataType) -> np.ndarray:
     return result
 
 
-def _attributes(geometry: Geometry) -> list[ir.Attr]:
+def _attributes(principal: ir.Node, geometry: Geometry) -> list[ir.Attr]:
+    if principal.op_type in PRODUCTS:
+        return [ir.AttrInt64("transB", 1)] if principal.attributes.get_int("transB", 0) else []
     axes = geometry.axes
     return [
         ir.AttrInt64s("dilations", [axis.dilation for axis in axes]),
@@ -71,13 +78,13 @@ def _attributes(geometry: Geometry) -> list[ir.Attr]:
     ]
 
 
-def _weight_size(conv: ir.Node) -> int:
-    weight = conv.inputs[1]
+def _weight_size(node: ir.Node) -> int:
+    weight = node.inputs[1]
     return 0 if weight is None or weight.shape is None else int(np.prod(weight.shape.numpy()))
 
 
-def _dtype(conv: ir.Node) -> ir.DataType:
-    weight = conv.inputs[1]
+def _dtype(node: ir.Node) -> ir.DataType:
+    weight = node.inputs[1]
     assert weight is not None
     assert weight.dtype is not None
     return weight.dtype

@@ -9,6 +9,12 @@ import onnx_ir as ir
 from bnfold.graph.constants import Constants
 from bnfold.graph.shapes import Dims, dims_of, infer_values
 
+PRODUCTS = frozenset({"Gemm", "MatMul"})
+"""Operators whose result has its channels on the last axis."""
+
+KEEPING = frozenset({"Add", "Div", "Identity", "Mul", "Neg", "Sub", "Sum"})
+"""Operators that work element by element, and leave the channels where they are."""
+
 
 class Facts:
     """A graph's constants and shapes. Shapes are kept by name: a value that takes a name takes the shape, too."""
@@ -19,10 +25,37 @@ class Facts:
         self._values = infer_values(model)
         self._model = model
         self._constants = Constants(model)
+        self._rows = self._found_rows()
+
+    def _found_rows(self) -> set[ir.Value]:
+        """Return what matrix products compute, by way of what keeps axes, and what is of rank 2 anyway."""
+        rows: set[ir.Value] = set()
+        for node in self.graph:
+            keeps = node.op_type in KEEPING and rows.intersection(node.inputs)
+            if node.op_type in PRODUCTS or keeps or len(self.dims(node.outputs[0]) or ()) == 2:
+                rows.add(node.outputs[0])
+        return rows
+
+    def is_rows(self, node: ir.Node) -> bool:
+        """Whether a node computes rows, whose channels are on the last axis."""
+        return node.outputs[0] in self._rows
+
+    def layout(self, node: ir.Node, value: ir.Value | None) -> tuple[int, int] | None:
+        """Return how many channels and spatial axes an operand has, for a node that keeps axes; None where not known.
+
+        Rows (…, C) have no spatial axes: each is looked at by itself.
+        """
+        dims = self.dims(value)
+        if not self.is_rows(node):
+            channels = self.channels(value)
+            return None if channels is None or dims is None else (channels, len(dims) - 2)
+        extent = dims[-1] if dims is not None and len(dims) > 1 else None
+        return (extent, 0) if isinstance(extent, int) else None
 
     def forget(self) -> None:
-        """Read constants anew after an edit."""
+        """Read constants and rows anew after an edit."""
         self._constants = Constants(self._model)
+        self._rows = self._found_rows()
 
     def declare(self, value: ir.Value, like: ir.Value, channels: int | None = None) -> None:
         """Give a new value type and shape of another one, ``channels`` instead of its own if given."""

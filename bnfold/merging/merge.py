@@ -17,7 +17,7 @@ def merge(model: ir.Model) -> MergeReport:
 
     1. A tree of linear operators over one value, parallel or in sequence, becomes one Conv where that costs less: its
        kernels are laid into one, its products multiplied out, in float64, rounded once. Values that are read elsewhere,
-       or are outputs of the graph, stay.
+       or are outputs of the graph, stay. Matrix products become one Gemm, or one MatMul, in the same way.
     2. Constants added or multiplied per channel go into the Conv in front or behind, zeros padded go into its pads.
     3. A maximum with a constant in front of a MaxPool moves behind it, an AveragePool behind a pointwise Conv in front.
 
@@ -44,12 +44,12 @@ def _apply(editor: Editor, facts: Facts, plan: Plan, failed: dict[str, Unmerged]
     for region in plan.regions:
         names, value, apart = tuple(map(name_of, region.nodes)), region.root.outputs[0], before(region, facts)
         try:
-            node = write_region(editor, region, renewed.get(region.base, region.base))
+            new = write_region(editor, region, renewed.get(region.base, region.base))
         except Unmergeable as reason:
             failed[value.name or ""] = Unmerged(name_of(region.root), reason.hindrance, str(reason))
             continue
-        renewed[value] = node.outputs[0]
-        merges.append(Merge(region.rule, names, (name_of(node),), apart, work(region.convolution.geometry)))
+        renewed[value] = new[-1].outputs[0]
+        merges.append(Merge(region.rule, names, tuple(map(name_of, new)), apart, work(region.convolution.geometry)))
     return merges
 
 

@@ -22,7 +22,8 @@ class Linear:
     Attributes:
         source: what it reads.
         convolution: what it computes.
-        multiplies: whether the runtime spends multiply-adds on it (Conv, AveragePool), rather than a pass alone.
+        multiplies: whether the runtime spends multiply-adds on it (Conv, Gemm, MatMul, AveragePool), rather than a pass
+            alone.
     """
 
     source: ir.Value
@@ -55,6 +56,32 @@ def conv(node: ir.Node, facts: Facts) -> Linear | None:
         return None
     geometry = Geometry(weight.shape[1] * groups, len(weight), groups, axes)
     return Linear(source, Atom(geometry, weight, bias), multiplies=True)
+
+
+def matmul(node: ir.Node, facts: Facts) -> Linear | None:
+    """MatMul of rows (…, K) by a constant matrix (K, M)."""
+    source, weight = node.inputs[0], facts.weight(node.inputs[1])
+    if source is None or weight is None or weight.ndim != 2 or len(facts.dims(source) or ()) < 2:
+        return None
+    geometry = Geometry(*weight.shape, groups=1, axes=())
+    return Linear(source, Atom(geometry, weight.T, np.zeros(weight.shape[1])), multiplies=True)
+
+
+def gemm(node: ir.Node, facts: Facts) -> Linear | None:
+    """Gemm of rows (N, K) by a constant matrix, with a constant of one number a channel, or none."""
+    source, weight = node.inputs[0], facts.weight(node.inputs[1])
+    if source is None or weight is None or node.attributes.get_int("transA", 0):
+        return None
+    matrix = weight if node.attributes.get_int("transB", 0) else weight.T
+    gain, share = (node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
+    bias = np.zeros(len(matrix))
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        stored = facts.parameter(node.inputs[2])
+        if stored is None or stored.size not in {1, len(matrix)} or stored.size != math.prod(stored.shape[-1:]):
+            return None
+        bias = share * np.broadcast_to(stored.astype(np.float64).ravel(), bias.shape)
+    geometry = Geometry(matrix.shape[1], matrix.shape[0], groups=1, axes=())
+    return Linear(source, Atom(geometry, matrix if gain == 1.0 else matrix * gain, bias), multiplies=True)
 
 
 def average_pool(node: ir.Node, facts: Facts) -> Linear | None:
@@ -109,14 +136,14 @@ def batch_norm(node: ir.Node, facts: Facts) -> Linear | None:
     if not (deviation > 0).all():
         return None
     scale = gamma / np.sqrt(deviation)
-    return _diagonal(source, scale, beta - scale * mean, facts)
+    return _diagonal(node, source, scale, beta - scale * mean, facts)
 
 
 def multiply(node: ir.Node, facts: Facts) -> Linear | None:
     """Mul by a constant of one number a channel."""
     slot, factor = _channel_constant(node, facts)
     source = node.inputs[1 - slot]
-    return None if factor is None or source is None else _diagonal(source, factor, np.zeros_like(factor), facts)
+    return None if factor is None or source is None else _diagonal(node, source, factor, np.zeros_like(factor), facts)
 
 
 def divide(node: ir.Node, facts: Facts) -> Linear | None:
@@ -124,17 +151,17 @@ def divide(node: ir.Node, facts: Facts) -> Linear | None:
     slot, divisor = _channel_constant(node, facts)
     if divisor is None or slot != 1 or not divisor.all() or node.inputs[0] is None:
         return None
-    return _diagonal(node.inputs[0], 1.0 / divisor, np.zeros_like(divisor), facts)
+    return _diagonal(node, node.inputs[0], 1.0 / divisor, np.zeros_like(divisor), facts)
 
 
 def negate(node: ir.Node, facts: Facts) -> Linear | None:
     """Neg."""
-    return _scaled(node.inputs[0], -1.0, facts)
+    return _scaled(node, -1.0, facts)
 
 
 def identity(node: ir.Node, facts: Facts) -> Linear | None:
     """Identity."""
-    return _scaled(node.inputs[0], 1.0, facts)
+    return _scaled(node, 1.0, facts)
 
 
 def add(node: ir.Node, facts: Facts) -> Meaning | None:
@@ -158,7 +185,9 @@ OPERATORS: dict[str, Callable[[ir.Node, Facts], Meaning | None]] = {
     "BatchNormalization": batch_norm,
     "Conv": conv,
     "Div": divide,
+    "Gemm": gemm,
     "Identity": identity,
+    "MatMul": matmul,
     "Mul": multiply,
     "Neg": negate,
     "Pad": pad,
@@ -183,7 +212,7 @@ def _sum(node: ir.Node, facts: Facts, signs: tuple[float, float]) -> Meaning | N
         return _addition(node, facts, signs)
     if source is None:
         return None
-    return _diagonal(source, np.full_like(offset, signs[1 - slot]), signs[slot] * offset, facts)
+    return _diagonal(node, source, np.full_like(offset, signs[1 - slot]), signs[slot] * offset, facts)
 
 
 def _addition(node: ir.Node, facts: Facts, signs: tuple[float, ...]) -> Addition | None:
@@ -191,37 +220,37 @@ def _addition(node: ir.Node, facts: Facts, signs: tuple[float, ...]) -> Addition
     values = [value for value in node.inputs if value is not None]
     shapes = {facts.dims(value) for value in values}
     ranks = {0 if dims is None else len(dims) for dims in shapes}
-    channels = {facts.channels(value) for value in values}
-    if len(ranks) != 1 or channels & {None} or len(channels) != 1 or len(values) < 2:
+    layouts = {facts.layout(node, value) for value in values}
+    if len(ranks) != 1 or None in layouts or len(layouts) != 1 or len(values) < 2:
         return None
     if any(facts.constant(value) is not None for value in values):
         return None
     return Addition(tuple(zip(values, signs, strict=True)))
 
 
-def _scaled(source: ir.Value | None, factor: float, facts: Facts) -> Linear | None:
-    channels = facts.channels(source)
-    if source is None or channels is None:
-        return None
-    return _diagonal(source, np.full(channels, factor), np.zeros(channels), facts)
+def _scaled(node: ir.Node, factor: float, facts: Facts) -> Linear | None:
+    source = node.inputs[0]
+    return None if source is None else _diagonal(node, source, np.full(1, factor), np.zeros(1), facts)
 
 
-def _diagonal(source: ir.Value, scale: Array, bias: Array, facts: Facts) -> Linear | None:
-    dims, channels = facts.dims(source), facts.channels(source)
-    if dims is None or channels is None or len(scale) not in {1, channels}:
+def _diagonal(node: ir.Node, source: ir.Value, scale: Array, bias: Array, facts: Facts) -> Linear | None:
+    layout = facts.layout(node, source)
+    if layout is None or len(scale) not in {1, layout[0]}:
         return None
+    channels, rank = layout
     scale, bias = (np.broadcast_to(numbers, (channels,)) for numbers in (scale, bias))
-    return Linear(source, Atom.diagonal(scale, bias, len(dims) - 2))
+    return Linear(source, Atom.diagonal(scale, bias, rank))
 
 
 def _channel_constant(node: ir.Node, facts: Facts) -> tuple[int, Array | None]:
     """Return which operand is a constant that varies along the channel axis at most, and its numbers, one or C."""
+    axis, fewest = (-1, 2) if facts.is_rows(node) else (1, 3)
     for slot, value in enumerate(node.inputs):
         numbers, dims = facts.parameter(value), facts.dims(node.inputs[1 - slot])
         if numbers is None or dims is None or numbers.ndim > len(dims):
             continue
         shape = (1,) * (len(dims) - numbers.ndim) + numbers.shape
-        if len(dims) > 2 and numbers.size in {1, dims[1]} and numbers.size == shape[1]:
+        if len(dims) >= fewest and numbers.size in {1, dims[axis]} and numbers.size == shape[axis]:
             return slot, numbers.astype(np.float64).reshape(-1)
     return 0, None
 

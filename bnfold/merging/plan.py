@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from bnfold.merging.convolution import Atom, Composition, Convolution, Total
 from bnfold.merging.cost import PASS, cost, work
-from bnfold.merging.facts import Facts, name_of
+from bnfold.merging.facts import PRODUCTS, Facts, name_of
 from bnfold.merging.operators import Addition, Linear, Meaning, meaning
 from bnfold.merging.report import Hindrance, Rule, Unmergeable, Unmerged
 
@@ -44,16 +44,21 @@ class Region:
         return self.nodes[-1]
 
     @property
-    def convs(self) -> list[ir.Node]:
-        """The Conv nodes of the region."""
-        return [node for node in self.nodes if node.op_type == "Conv"]
+    def weighted(self) -> list[ir.Node]:
+        """The nodes of the region that have a weight: Convs, or matrix products."""
+        return [node for node in self.nodes if node.op_type in {"Conv", *PRODUCTS}]
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the one node that takes its place can hold a bias; a MatMul cannot."""
+        return any(node.op_type != "MatMul" for node in self.weighted)
 
     @property
     def rule(self) -> Rule:
         """Return what merging it is called."""
         if self.summed:
             return Rule.PARALLEL
-        if len(self.convs) > 1 or any(node.op_type == "AveragePool" for node in self.nodes):
+        if len(self.weighted) > 1 or any(node.op_type == "AveragePool" for node in self.nodes):
             return Rule.SEQUENTIAL
         return Rule.PADDING if any(node.op_type == "Pad" for node in self.nodes) else Rule.AFFINE
 
@@ -141,6 +146,8 @@ class _Planner:
     def _composed(self, node: ir.Node, linear: Linear) -> tuple[Region, ...]:
         forms = [Region(linear.source, (node,), linear.convolution, summed=False)]
         for inner in self._seen_through(linear.source):
+            if len(inner.convolution.geometry.axes) != len(linear.convolution.geometry.axes):
+                continue  # rows, and channels on the second axis
             try:
                 whole = Composition(linear.convolution, inner.convolution)
             except Unmergeable as reason:
@@ -151,7 +158,7 @@ class _Planner:
 
     def _added(self, node: ir.Node, addition: Addition) -> tuple[Region, ...]:
         """Return one form for each base that all terms have in common."""
-        terms = [self._alternatives(value, sign) for value, sign in addition.terms]
+        terms = [self._alternatives(node, value, sign) for value, sign in addition.terms]
         forms: list[Region] = []
         for base in terms[0]:
             branches = [term[base] for term in terms if base in term]
@@ -164,21 +171,24 @@ class _Planner:
         return tuple(forms[:MOST_BASES])
 
     def _total(self, node: ir.Node, base: ir.Value, branches: Sequence[Region]) -> Region:
-        dims = self.facts.dims(base) or (None,) * (2 + len(branches[0].convolution.geometry.axes))
-        extents = tuple(extent if isinstance(extent, int) else None for extent in dims[2:])
+        rank = len(branches[0].convolution.geometry.axes)
+        dims = self.facts.dims(base) or (None,) * (2 + rank)
+        extents = tuple(extent if isinstance(extent, int) else None for extent in dims[2 : 2 + rank])
         total = Total(tuple(branch.convolution for branch in branches), extents)
         inside = {inner for branch in branches for inner in branch.nodes}
         nodes = (*sorted(inside, key=self.order.__getitem__), node)
         return Region(base, nodes, total, summed=True)
 
-    def _alternatives(self, value: ir.Value, sign: float) -> dict[ir.Value, Region]:
+    def _alternatives(self, node: ir.Node, value: ir.Value, sign: float) -> dict[ir.Value, Region]:
         """Return a term of an addition by base; its own value is one."""
-        channels, dims = self.facts.channels(value), self.facts.dims(value)
-        assert channels is not None
-        assert dims is not None
-        factor = Atom.diagonal(np.full(channels, sign), np.zeros(channels), len(dims) - 2)
+        layout = self.facts.layout(node, value)
+        assert layout is not None
+        channels, rank = layout
+        factor = Atom.diagonal(np.full(channels, sign), np.zeros(channels), rank)
         terms = {value: Region(value, (), factor, summed=False)}
         for form in self._seen_through(value):
+            if len(form.convolution.geometry.axes) != rank:
+                continue
             convolution = form.convolution if sign == 1 else Composition(factor, form.convolution)
             terms.setdefault(form.base, replace(form, convolution=convolution))
         return terms
@@ -189,27 +199,30 @@ class _Planner:
 
     def _chosen(self, node: ir.Node, found: Meaning) -> _Choice:
         value = node.outputs[0]
-        best = self._as_it_is(found)
+        best = self._as_it_is(node, found)
         if value.name in self.left:
             return best
         for form in self.forms[value]:
-            if len(form.nodes) < 2 or not form.convs:
+            if len(form.nodes) < 2 or not form.weighted:
                 continue
             geometry, rest = form.convolution.geometry, self._inside(form.base)
             price = cost(geometry) + geometry.stride * rest.cost
+            if not (form.has_bias or form.convolution.silent):
+                price += PASS * geometry.outputs
             if price < best.cost:
                 best = _Choice(price, (*rest.regions, form))
         return best
 
-    def _as_it_is(self, found: Meaning) -> _Choice:
+    def _as_it_is(self, node: ir.Node, found: Meaning) -> _Choice:
         """Return the node's own cost, and the best for what it reads."""
         if isinstance(found, Linear):
             geometry, rest = found.convolution.geometry, self._inside(found.source)
             price = cost(geometry, multiplies=found.multiplies) + geometry.stride * rest.cost
             return _Choice(price, rest.regions)
         rests = [self._inside(value) for value, _ in found.terms]
-        channels = self.facts.channels(found.terms[0][0]) or 0
-        price = PASS * channels * (len(rests) - 1) + sum(rest.cost for rest in rests)
+        layout = self.facts.layout(node, found.terms[0][0])
+        assert layout is not None
+        price = PASS * layout[0] * (len(rests) - 1) + sum(rest.cost for rest in rests)
         return _Choice(price, tuple(region for rest in rests for region in rest.regions))
 
     def _inside(self, value: ir.Value) -> _Choice:
@@ -232,9 +245,9 @@ class _Planner:
         if node.outputs[0].name in self.left:
             return None  # the account of the attempt says why
         for form in self.forms[node.outputs[0]]:
-            if form.convs:
+            if form.weighted:
                 merged, apart = work(form.convolution.geometry), before(form, self.facts)
-                return Hindrance.COST, f"one Conv takes {merged:.0f} multiply-adds a position, the branches {apart:.0f}"
+                return Hindrance.COST, f"one takes {merged:.0f} multiply-adds a position, the branches {apart:.0f}"
         paths = [self._path(value) for value, _ in addition.terms]
         common = set(paths[0]).intersection(*paths[1:])
         if not common or not any(value.producer() in self.meanings for path in paths for value in path[:1]):
