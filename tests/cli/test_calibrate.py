@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import onnx
 import pytest
 from safetensors.numpy import load_file
 
+from bnfold.population.ledger import Ledger, Observed
 from tests.cli.models import write_inputs, write_model
 from tests.cli.running import Outcome, Run, child_environment
 
@@ -146,6 +148,40 @@ def test_bad_input_is_one_line(bnfold: Run, arguments: tuple[str, ...], message:
     assert message in outcome.err
     assert len(outcome.err.splitlines()) == 1
     assert {path.name for path in Path().iterdir()} == {"m.onnx", "x.npz", "wrong.npz"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("estimator", ["self-consistent", "pooled"])
+@pytest.mark.parametrize("what", ["run", "onnx"])
+def test_an_interruption_leaves_nothing(
+    bnfold: Run, trained: Path, monkeypatch: pytest.MonkeyPatch, what: str, estimator: str, number: signal.Signals
+) -> None:
+    """In the middle of a pass, with batches that wait on disk: one line, nothing written, and the disk is empty."""
+    write_model(Path("m.onnx"))
+    data = write_inputs(Path("x.npz"), samples=50)
+    Path("temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", "temporary")
+    before = _contents()
+    counted: list[object] = []
+    add = Ledger.add
+
+    def interrupted(ledger: Ledger, call: Observed) -> None:
+        add(ledger, call)
+        counted.append(call)
+        if len(counted) == 2:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Ledger, "add", interrupted)
+    arguments = (trained, "-o", "new") if what == "run" else ("m.onnx", "--data", f"npz:{data}", "-o", "new.onnx")
+    settings = ("--estimator", estimator, "--batch-size", 10, "--memory-budget", 0, "--report", "s.json")
+    outcome = bnfold("calibrate", *arguments, *settings)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (130, "", 1), outcome
+    assert outcome.err.startswith("interrupted: ")
+    assert _contents() == before
+
+
+def _contents() -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in Path().rglob("*")}
 
 
 def torchrun(*arguments: object, processes: int = 2) -> Outcome:
