@@ -42,11 +42,13 @@ def portions(environments: Iterable[Environment], size: int) -> Iterator[Environ
     waiting: list[Environment] = []
     samples = 0
     for environment in environments:
-        if waiting and not _fit(waiting[0], environment):
+        more = _samples(environment)
+        # A batch that would lead further from the size than it is now is not copied for it.
+        if waiting and (samples + more - size > size - samples or not _fit(waiting[0], environment)):
             yield from _cut(waiting, size)
             waiting, samples = [], 0
         waiting.append(environment)
-        samples += _samples(environment)
+        samples += more
         if samples >= size:
             yield from _cut(waiting, size)
             waiting, samples = [], 0

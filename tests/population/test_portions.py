@@ -32,6 +32,7 @@ def samples(environments: list[Environment]) -> list[Tensor]:
         ((3, 3), [3, 3]),
         ((10,), [3, 3, 4]),
         ((2, 9), [3, 3, 3, 2]),
+        ((2, 3, 3), [2, 3, 3]),
     ],
 )
 def test_batches_are_joined_and_cut(sizes: tuple[int, ...], expected: list[int]) -> None:
