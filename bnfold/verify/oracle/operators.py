@@ -21,7 +21,7 @@ from bnfold.verify.oracle.pooling import average_pool, global_lp_pool, global_ma
 from bnfold.verify.oracle.quantization import dequantize_linear
 from bnfold.verify.oracle.recurrent import gru, lstm, rnn
 from bnfold.verify.oracle.resizing import ResizeToWhole, resize, upsample
-from bnfold.verify.oracle.sampling import affine_grid, grid_sample
+from bnfold.verify.oracle.sampling import affine_grid, deform_conv, grid_sample
 from bnfold.verify.oracle.softmax import flattened_hardmax, flattened_log_softmax, flattened_softmax
 from bnfold.verify.oracle.types import Value
 
@@ -48,6 +48,7 @@ OPERATORS: dict[str, Operator] = {
     "BatchNormalization": batch_norm,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
+    "DeformConv": deform_conv,
     "Dropout": dropout,
     "GRU": gru,
     "GlobalLpPool": global_lp_pool,
