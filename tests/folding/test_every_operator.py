@@ -41,6 +41,11 @@ def _roi_align(b: Builder, x: str) -> str:
     return b("RoiAlign", x, regions, b.integers(0, 1), output_height=2, output_width=2, sampling_ratio=1)
 
 
+def _roi_align_beyond_the_map(b: Builder, x: str) -> str:
+    regions = b.stored([[-4.0, -4.0, 3.0, 2.0], [1.0, 0.0, 9.0, 9.0]])
+    return b("RoiAlign", x, regions, b.integers(0, 1), output_height=2, output_width=2, sampling_ratio=2)
+
+
 def _grid_sample(b: Builder, x: str, mode: str = "border") -> str:
     grid = b.stored(np.random.default_rng(0).uniform(-1.5, 1.5, (2, 3, 3, 2)))
     return b("GridSample", x, grid, mode="bilinear", padding_mode=mode)
@@ -127,6 +132,7 @@ MIXERS: MappingProxyType[str, Middle] = MappingProxyType(
         "Mul": lambda b, x: b("Mul", x, b.positive(4, 4)),
         "Pad": lambda b, x: b("Pad", x, b.integers(0, 0, 1, 0, 0, 0, 1, 2)),
         "ReduceSum": lambda b, x: b("ReduceSum", x, b.integers(2)),
+        "RoiAlign": _roi_align_beyond_the_map,
         "Where": lambda b, x: b("Where", b.stored([True, False, True, True], dtype=np.bool_), x, b.stored(0.0)),
     }
 )
@@ -262,6 +268,11 @@ def _at_most_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
     return b.conv(b("Min", b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x")), C, 3, 1, 1)
 
 
+def _replaced_in_places_by_a_value_that_is_held(b: Builder, kind: dict[str, Any]) -> str:
+    mask = b.stored([True, False, True, True], dtype=np.bool_)
+    return b.conv(b("Where", mask, b.batch_norm(b.input(2, C, 4, 4), C, **kind), b("Sigmoid", "x")), C, 3, 1, 1)
+
+
 def _flattened_over_extents_that_are_not_known(b: Builder, kind: dict[str, Any]) -> str:
     return b("Flatten", b.batch_norm(b.input("N", C, "H", "W"), C, **kind))
 
@@ -276,6 +287,7 @@ def _rows_of_a_gemm(b: Builder, kind: dict[str, Any]) -> str:
         _joined_with_a_value_that_is_held,
         _at_least_a_value_that_is_held,
         _at_most_a_value_that_is_held,
+        _replaced_in_places_by_a_value_that_is_held,
         _flattened_over_extents_that_are_not_known,
         _rows_of_a_gemm,
     ],
