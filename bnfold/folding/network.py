@@ -59,7 +59,7 @@ class Network:
         priced: nodes that take the form that carries more, at a cost at run time.
         gauges: what has been stated about scales and shifts.
         linears: the linear operators found, by node, in graph order.
-        pointwise: the per-channel affine maps found, in graph order.
+        maps: the per-channel affine maps found, by node, in graph order.
         thresholds: nodes of which each may become a maximum with a constant, with their label, in graph order.
         opaque: why a node's rule gave up, by node.
         narrowed: whether a rule had to make a gauge uniform; what is removed may take the need for it along.
@@ -73,7 +73,7 @@ class Network:
         self.priced = priced
         self.gauges = Gauges()
         self.linears: dict[ir.Node, Linear] = {}
-        self.pointwise: list[Pointwise] = []
+        self.maps: dict[ir.Node, Pointwise] = {}
         self.thresholds: list[Threshold] = []
         self.opaque: dict[ir.Node, Opaque] = {}
         self.narrowed = False
@@ -101,7 +101,7 @@ class Network:
     @property
     def turning(self) -> list[Pointwise]:
         """The maps c − x that can go, of which no rule has said that they keep a scale's sign."""
-        return [pointwise for pointwise in self.pointwise if pointwise.carrier.turns_sign and pointwise.removable]
+        return [pointwise for pointwise in self.maps.values() if pointwise.carrier.turns_sign and pointwise.removable]
 
     def keep_sign(self, pointwise: Pointwise) -> None:
         """State that c − x stays, which s_y = s_x alone leaves as it is."""

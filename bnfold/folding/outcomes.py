@@ -15,13 +15,12 @@ from bnfold.folding.solve import Removals
 
 def outcomes(network: Network, removals: Removals) -> Iterator[tuple[ir.Node, Outcome]]:
     """Yield each BatchNormalization of the graph with its outcome, in order; bodies in it have plans of their own."""
-    by_node = {pointwise.node: pointwise for pointwise in network.pointwise}
     weights = _Weights(removals)
     for node in network.facts.nodes:
         if node.op_type != "BatchNormalization":
             continue
         name = node.name or node.outputs[0].name or ""
-        pointwise = by_node.get(node)
+        pointwise = network.maps.get(node)
         refusal = _opaque(network, node) if pointwise is None else removals.refused.get(pointwise)
         if refusal is not None:
             yield node, Outcome(name, (), refusal.reason, refusal.witness, refusal.detail)

@@ -73,8 +73,9 @@ def refusal_of(contradiction: Contradiction, network: Network, pointwise: Pointw
     nodes, causes, node = network.facts.nodes, contradiction.causes, pointwise.node
     blockers = tuple(nodes[cause] for cause in causes if NO_CAUSE < cause < len(nodes) and nodes[cause] is not node)
     # Operators before affine maps: what another removal asks for is the lesser part of the story.
-    maps = {pointwise.node for pointwise in network.pointwise}
-    named = [node for node in blockers if node not in maps][:2] + [node for node in blockers if node in maps][:1]
+    named = [node for node in blockers if node not in network.maps][:2] + [
+        node for node in blockers if node in network.maps
+    ][:1]
     held = _held_before(pointwise, network, contradiction.obstacle)
     names = [*held, *(_describe(node, network, contradiction.obstacle) for node in named)]
     if len(nodes) in causes:

@@ -249,7 +249,7 @@ class Site:
 
     def pointwise(self, pointwise: Pointwise) -> None:
         """Record the node as a per-channel affine map."""
-        self.network.pointwise.append(pointwise)
+        self.network.maps[pointwise.node] = pointwise
 
 
 def _pairs(first: Ids, second: Ids) -> tuple[Ids, Ids]:

@@ -79,14 +79,13 @@ class _Attempt:
         self.gauges = network.gauges
         self.refused = dict(refused)
         self.linears = dict(network.linears)
-        self.maps = {pointwise.node: pointwise for pointwise in network.pointwise}
         self.producers = {linear.node: linear.node for linear in network.linears.values()}
         self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
         self._decide_signs(network.turning)
-        order = sorted(network.pointwise, key=lambda p: isinstance(p, Normalization) != normalizations_first)
+        order = sorted(network.maps.values(), key=lambda p: isinstance(p, Normalization) != normalizations_first)
         for batch in _batches([list(self._candidates(part)) for part in parts(self.gauges, order)]):
             self._remove_parts(batch)
-        going = {pointwise: pointwise.removable and pointwise not in self.refused for pointwise in network.pointwise}
+        going = {p: p.removable and p not in self.refused for p in network.maps.values()}
         self.removed = tuple(pointwise for pointwise, goes in going.items() if goes)
         self.kept = tuple(pointwise for pointwise, goes in going.items() if not goes)
 
@@ -201,7 +200,7 @@ class _Attempt:
             producer = None if len(x.uses()) > 1 or x.is_graph_output() else x.producer()
             if producer is None or producer in self.producers:
                 return (None if producer is None else self.linears[self.producers[producer]]), between
-            if (earlier := self.maps.get(producer)) is None or not earlier.removable:
+            if (earlier := self.network.maps.get(producer)) is None or not earlier.removable:
                 return None, between
             between.insert(0, pointwise := earlier)
 

@@ -41,7 +41,7 @@ class WriteLimits:
         tie_weights(network)
         self._keep_foreign_weights(network)
         self._limit_biases(network)
-        for pointwise in network.pointwise:
+        for pointwise in network.maps.values():
             refusal = self._withheld(pointwise, network)
             if refusal is not None:
                 network.withheld[pointwise] = refusal
@@ -100,8 +100,7 @@ class WriteLimits:
             foreign = [node for node in others if node not in owners]  # another module may hold the same tensor
             if root is not None and (foreign or root.is_graph_output()):
                 return f"forward reads its {name} elsewhere"
-        mains = {pointwise.node for pointwise in network.pointwise}
-        if any(node not in mains for node, name in owners.items() if name == owner):
+        if any(node not in network.maps for node, name in owners.items() if name == owner):
             return "another call of it cannot be followed"
         return None
 

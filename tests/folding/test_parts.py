@@ -62,4 +62,4 @@ def _sizes(b: Builder) -> list[int]:
     read = {name for node in b.nodes for name in node.input}
     outputs = [name for node in b.nodes for name in node.output if name not in read]
     network = state_rules(Network(Facts(b.model(*outputs))))
-    return [len(part) for part in parts(network.gauges, network.pointwise)]
+    return [len(part) for part in parts(network.gauges, list(network.maps.values()))]
