@@ -65,6 +65,7 @@ def verify(
     plan = plan_of(inputs, *signatures)
     require_oracle(original, ours)
     require_oracle(candidate, theirs)
+    Oracle.of(ours).remember_only(Oracle.of(theirs).value_names)  # others have nothing to be compared with
     files = {"original": original, "candidate": candidate}
     known = _order_findings(signatures[1], signatures[0].inputs, signatures[0].outputs, "the original")
     trial = Trial(theirs, inputs, plan, edges or EdgeCases.none(), provider, mutants, progress, files, known)

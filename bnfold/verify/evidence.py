@@ -14,7 +14,7 @@ from bnfold.progress import Progress
 from bnfold.verify.baseline import Baseline, open_baseline
 from bnfold.verify.edge_cases import EdgeCases
 from bnfold.verify.oracle import Array, Oracle
-from bnfold.verify.rounding import ROUNDING_DRAWS, RoundedAgain
+from bnfold.verify.rounding import MANY, ROUNDING_DRAWS, RoundedAgain
 from bnfold.verify.samples import Arrays, as_doubles, batch_of, joined
 from bnfold.verify.signature import Signature
 from bnfold.verify.tolerance import Size
@@ -110,8 +110,9 @@ class Stored:
 def evaluate_candidate(model: ir.Model, inputs: Arrays, plan: Sequence[slice], progress: Progress) -> Stored:
     """Evaluate the candidate by the oracle over all batches, and a few of them again with every weight rounded anew.
 
-    Each draw of ``bnfold.verify.rounding`` takes another batch, and of that, where the outputs tell samples apart, the
-    sample with the largest outputs and the first one: more would cost more than all other evaluations together.
+    Two draws do where they move `MANY` numbers of each output, else it takes `ROUNDING_DRAWS`. Each takes another
+    batch, and of that, where the outputs tell samples apart, the sample with the largest outputs and the first one:
+    more would cost more than all other evaluations together.
     """
     oracle = Oracle.of(model)
     parts = [oracle.run(batch_of(inputs, where)) for where in progress(plan, description="float64, candidate")]
@@ -124,6 +125,8 @@ def evaluate_candidate(model: ir.Model, inputs: Arrays, plan: Sequence[slice], p
             batch, exact = ({name: array[few] for name, array in arrays.items()} for arrays in (batch, exact))
         moved = as_doubles(oracle.run(batch, weights=RoundedAgain(model, generator)))
         moves.append({name: Size.of_difference(moved[name], exact[name]) for name in exact})
+        if len(moves) == 2 and all(2 * array.size >= MANY for array in exact.values()):
+            break
     return Stored(as_doubles(joined(parts)), {name: Size.pooled([move[name] for move in moves]) for name in moves[0]})
 
 

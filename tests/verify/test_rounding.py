@@ -1,10 +1,18 @@
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
+from bnfold.verify.evidence import evaluate_candidate
+from bnfold.verify.oracle import Oracle
 from bnfold.verify.rounding import UNIT_ROUNDOFF, RoundedAgain, precision
+from bnfold.verify.tolerance import Size
 from tests.verify.graphs import model, network, random_layers, single
+
+T = TypeVar("T")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -45,6 +53,32 @@ def test_weights_behind_a_transpose_move() -> None:
     nodes = [helper.make_node("Transpose", ["w"], ["t"]), helper.make_node("MatMul", ["x", "t"], ["y"])]
     graph = ir.from_proto(model(nodes, {"x": ["N", 3]}, {"y": ["N", 2]}, {"w": np.ones((2, 3), "f")}))
     assert RoundedAgain(graph, np.random.default_rng(0)).keys() == {"w"}
+
+
+@pytest.mark.parametrize(("outputs", "draws"), [(10, 4), (499, 4), (500, 2), (2000, 2)])
+def test_two_draws_tell_as_much_of_many_numbers(outputs: int, draws: int) -> None:
+    """Few numbers take four; the root mean square of n is off that of many draws by no more than 5/√(2n)."""
+    generator, weights = np.random.default_rng(0), np.random.default_rng(1)
+    w = weights.standard_normal((30, outputs)).astype(np.float32)
+    proto = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [1, 30]}, {"y": [1, outputs]}, {"w": w})
+    graph, inputs = ir.from_proto(proto), {"x": weights.standard_normal((1, 30)).astype(np.float32)}
+    drawn: list[int] = []
+
+    def progress(
+        items: Iterable[T], *, description: str, total: int | None = None, samples: object = None
+    ) -> Iterator[T]:
+        for item in items:
+            drawn.append(description == "float64, weights rounded anew")
+            yield item
+
+    found = evaluate_candidate(graph, inputs, [slice(0, 1)], progress).rounding["y"]
+    oracle = Oracle(graph)
+    exact = oracle.run(inputs)["y"]
+    many = [oracle.run(inputs, weights=RoundedAgain(graph, generator))["y"] for _ in range(50)]
+    assert sum(drawn) == draws
+    assert found.rms == pytest.approx(
+        Size.pooled([Size.of(y - exact) for y in many]).rms, rel=5 / np.sqrt(2 * draws * outputs)
+    )
 
 
 def test_precision_is_that_of_the_coarsest_weight() -> None:

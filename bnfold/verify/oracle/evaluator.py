@@ -1,7 +1,7 @@
 """Walks a float64 graph node by node, freeing every value after its last reader."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -65,15 +65,21 @@ class Oracle:
     def of(cls, model: ir.Model) -> "Oracle":
         """Return the oracle of a model that nobody edits any more: always the same one, as long as the model lives.
 
-        It keeps what the nodes computed in its first run, if that is at most `KEPT` numbers, for `remembered`.
+        It keeps what the nodes computed in its first run, if that is at most `KEPT` numbers, for `remembered`; of that,
+        where `remember_only` has been told names, what these name.
         """
         if model not in cls._known:
             cls._known[model] = cls(model)
             cls._known[model]._first = _First()
         return cls._known[model]
 
+    def remember_only(self, names: Iterable[str]) -> None:
+        """Keep of the first run the values in ``names`` alone, if there are any to be kept."""
+        if self._first is not None:
+            self._first.names = frozenset(names)
+
     def remembered(self, inputs: Mapping[str, Value]) -> dict[str, Value] | None:
-        """Return the results of all nodes on ``inputs``, where the first run was on them and they were kept."""
+        """Return the results of the nodes on ``inputs``, where the first run was on them and they were kept."""
         if self._first is None or self._first.values is None or self._first.inputs.keys() != inputs.keys():
             return None
         same = all(np.array_equal(self._first.inputs[name], array) for name, array in inputs.items())
@@ -159,9 +165,12 @@ class _First:
     def __init__(self) -> None:
         self.inputs: dict[str, Value] = {}
         self.values: dict[str, Value] | None = {}
+        self.names: frozenset[str] | None = None
         self._room = KEPT
 
     def keep(self, results: Mapping[str, Value]) -> None:
+        if self.names is not None:
+            results = {name: value for name, value in results.items() if name in self.names}
         self._room -= sum(value.size for value in results.values())
         if self._room < 0:
             self.values = None
