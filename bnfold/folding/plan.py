@@ -116,7 +116,8 @@ def _beyond_free(
     at_a_price = _at_a_price(network, removals, limits)
     if objective is Objective.NO_BN:
         return at_a_price
-    return fastest([(network, removals), (network, solve(network, normalizations_first=False)), at_a_price], costs)
+    arithmetic_first = solve(network, normalizations_first=False, doubtful=removals.refused.keys())
+    return fastest([(network, removals), (network, arithmetic_first), at_a_price], costs)
 
 
 def _at_a_price(network: Network, removals: Removals, limits: Sequence[Limit]) -> tuple[Network, Removals]:

@@ -1,6 +1,6 @@
 """Finds the affine maps that can go together, and the gauges under which they do."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +49,7 @@ class Removals:
     classes: Ids
 
 
-def solve(network: Network, *, normalizations_first: bool = True) -> Removals:
+def solve(network: Network, *, normalizations_first: bool = True, doubtful: Collection[Pointwise] = ()) -> Removals:
     """Try all removals; then again without those whose weights would not fit their type, until all fit.
 
     The network's gauges are in the end what they were.
@@ -58,10 +58,11 @@ def solve(network: Network, *, normalizations_first: bool = True) -> Removals:
         network: a graph of which every rule has stated what its operator carries.
         normalizations_first: which maps are tried first, since what is removed early can stand in the way of what comes
             later: normalizations, or arithmetic with constants.
+        doubtful: maps that could not go when they were tried in another order, so that their parts cannot go whole.
     """
     start, refused = network.gauges.checkpoint(), dict(network.withheld)
     while True:
-        attempt = _Attempt(network, refused, normalizations_first=normalizations_first)
+        attempt = _Attempt(network, refused, frozenset(doubtful), normalizations_first=normalizations_first)
         solution, overstrained = _choose(attempt)
         if overstrained:
             refused |= _blamed(attempt, overstrained)
@@ -74,7 +75,14 @@ def solve(network: Network, *, normalizations_first: bool = True) -> Removals:
 class _Attempt:
     """One attempt at all removals: what it removed, what it refused, and the linear operators as they would be then."""
 
-    def __init__(self, network: Network, refused: Mapping[Pointwise, Refusal], *, normalizations_first: bool) -> None:
+    def __init__(
+        self,
+        network: Network,
+        refused: Mapping[Pointwise, Refusal],
+        doubtful: frozenset[Pointwise],
+        *,
+        normalizations_first: bool,
+    ) -> None:
         self.network = network
         self.gauges = network.gauges
         self.refused = dict(refused)
@@ -83,7 +91,11 @@ class _Attempt:
         self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
         self._decide_signs(network.turning)
         order = sorted(network.maps.values(), key=lambda p: isinstance(p, Normalization) != normalizations_first)
-        for batch in _batches([list(self._candidates(part)) for part in parts(self.gauges, order)]):
+        for part in (found := parts(self.gauges, order)):
+            if doubtful.intersection(part):
+                for candidate in self._candidates(part):
+                    self._remove_parts([[candidate]])
+        for batch in _batches(list(self._candidates(part)) for part in found if doubtful.isdisjoint(part)):
             self._remove_parts(batch)
         going = {p: p.removable and p not in self.refused for p in network.maps.values()}
         self.removed = tuple(pointwise for pointwise, goes in going.items() if goes)

@@ -80,6 +80,12 @@ def test_small_networks(network: coverage.Network) -> None:
     check(*(errors(model, random_inputs(model, seed=seed, batch=32)) for seed, model in enumerate(models)))
 
 
+def test_a_large_shift_of_few_channels_is_worth_it() -> None:
+    """What counts is the mean over all that an operator adds up: one channel of eight keeps no normalization."""
+    assert fold(shifted(0.15, every=8, seed=0)).kept_count == 0
+    assert fold(shifted(0.15, every=1, seed=0)).kept_count == 1
+
+
 def test_a_shift_that_would_drown_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where γ is tiny, a fold would add β/a to what a Conv reads besides: refused, for digits would be lost indeed."""
     model = shifted(1e-3, every=3, seed=0)
