@@ -87,7 +87,7 @@ def equalize(model: ir.Model) -> EqualizeReport:
     while True:
         scale = _scales(linears, roots, fixed)
         solution = Solution(scale[roots], np.zeros(len(gauges)))
-        strained = overstrained_roots(gauges, solution, linears, (), list(network.maps.values()), ())
+        strained = overstrained_roots(network, solution, linears, (), list(network.maps.values()))
         if not strained.keys() - fixed:
             break
         fixed |= strained.keys()

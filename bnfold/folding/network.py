@@ -1,6 +1,6 @@
 """A graph and the gauges of its values: what all rules write to, and what the plan reads from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -60,6 +60,7 @@ class Network:
         gauges: what has been stated about scales and shifts.
         linears: the linear operators found, by node, in graph order.
         maps: the per-channel affine maps found, by node, in graph order.
+        sums: nodes that add activations up, with the labels of these.
         thresholds: nodes of which each may become a maximum with a constant, with their label, in graph order.
         opaque: why a node's rule gave up, by node.
         narrowed: whether a rule had to make a gauge uniform; what is removed may take the need for it along.
@@ -74,6 +75,7 @@ class Network:
         self.gauges = Gauges()
         self.linears: dict[ir.Node, Linear] = {}
         self.maps: dict[ir.Node, Pointwise] = {}
+        self.sums: dict[ir.Node, Sequence[Ids]] = {}
         self.thresholds: list[Threshold] = []
         self.opaque: dict[ir.Node, Opaque] = {}
         self.narrowed = False

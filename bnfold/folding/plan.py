@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import onnx_ir as ir
@@ -127,11 +127,22 @@ def _at_a_price(network: Network, removals: Removals, limits: Sequence[Limit]) -
         blockers = {node for refusal in removals.refused.values() for node in refusal.blockers}
         priced = {node for node in blockers if node.op_type in PRICED}.union(network.priced)
         if len(priced) == len(network.priced):
-            return best
+            return best[0], _refused_for_range(best[1], removals)
         network = _limited(Network(network.facts, priced), limits)
         removals = solve(network)
         if _merit(removals) > _merit(best[1]):
             best = network, removals
+
+
+def _refused_for_range(removals: Removals, at_a_price: Removals) -> Removals:
+    """Give what stays the reason that is left where every form at a price is there, if that is the range of a type."""
+    ranges = {
+        pointwise.node: refusal
+        for pointwise, refusal in at_a_price.refused.items()
+        if refusal.reason is Reason.WEIGHT_RANGE
+    }
+    refused = {pointwise: ranges.get(pointwise.node, refusal) for pointwise, refusal in removals.refused.items()}
+    return replace(removals, refused=refused)
 
 
 def _merit(removals: Removals) -> tuple[int, int]:

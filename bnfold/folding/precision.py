@@ -11,6 +11,7 @@ from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
 from bnfold.folding.gauges import Gauges, Ids
 from bnfold.folding.journal import distinct
 from bnfold.folding.labels import along
+from bnfold.folding.network import Network
 from bnfold.folding.solution import Solution
 from bnfold.graph.rounding import rounded
 
@@ -23,25 +24,43 @@ up to 1.3 times as much in float32 as unfolded with shifts up to here, 1.6 times
 """
 
 
+LARGEST_SUMMAND_SHIFT = 8.0
+"""The same where values are added one by one, root mean square over the channels of shift and value.
+
+There is no product to round, and no sum over channels: with 11 such a graph erred up to 1.34 times as much as unfolded,
+with 27 1.53 times.
+"""
+
+
 def overstrained_roots(
-    gauges: Gauges,
+    network: Network,
     solution: Solution,
     linears: Iterable[Linear],
     removed: Sequence[Pointwise],
     kept: Sequence[Pointwise],
-    thresholds: Iterable[Threshold],
 ) -> dict[int, ir.Node]:
     """Return the scale classes that bear on what its type cannot hold, with the node that reads it.
 
-    That is a constant out of range, or a value in which a shift drowns what a linear operator reads.
+    That is a constant out of range, or a value in which a shift drowns what an operator reads.
+
+    Args:
+        network: the operators and their gauges.
+        solution: the gauges, chosen.
+        linears: the linear operators, with channels silenced where a removal needs it.
+        removed: maps that go.
+        kept: maps that stay.
     """
+    gauges = network.gauges
     size = _stored_sizes(gauges, solution, removed, kept)
     strained = [
         (linear.node, np.concatenate([_strained_by_linear(linear, solution), _drowned(linear, solution, size)]))
         for linear in linears
     ]
     strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
-    strained += [(threshold.node, _strained_by_threshold(threshold, solution)) for threshold in thresholds]
+    strained += [(threshold.node, _strained_by_threshold(threshold, solution)) for threshold in network.thresholds]
+    strained += [
+        (node, _drowned_summand(label, solution, size)) for node, operands in network.sums.items() for label in operands
+    ]
     return {root: node for node, ids in strained for root in distinct(gauges.roots(ids)[0]).tolist()}
 
 
@@ -86,6 +105,13 @@ def _drowned(linear: Linear, solution: Solution, size: Array) -> Ids:
     if np.sum(power * np.square(excess)) <= LARGEST_SHIFT**2 * np.sum(power):
         return np.empty(0, dtype=np.int64)
     return ids[large]
+
+
+def _drowned_summand(label: Ids, solution: Solution, size: Array) -> Ids:
+    """Return the variables of a label whose shifts so exceed the values that the sum would be mostly their rounding."""
+    times = np.abs(solution.scale[label] * solution.shift[label]) / size[label]
+    drowns = np.mean(np.square(times)) > LARGEST_SUMMAND_SHIFT**2
+    return label[times > LARGEST_SUMMAND_SHIFT] if drowns else label[:0].ravel()
 
 
 def _strained_by_linear(linear: Linear, solution: Solution) -> Ids:

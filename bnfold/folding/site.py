@@ -243,6 +243,10 @@ class Site:
         """Record the node as a linear operator."""
         self.network.linears[linear.node] = linear
 
+    def sum(self, operands: Sequence[Ids]) -> None:
+        """Record the node as one that adds up values with these labels."""
+        self.network.sums[self.node] = operands
+
     def threshold(self, label: Ids) -> None:
         """Record the node as a rectifier that can carry shifts."""
         self.network.thresholds.append(Threshold(self.node, self.element_type(self.node.outputs[0]), label))

@@ -120,8 +120,7 @@ class _Attempt:
 
     def overstrained(self, solution: Solution) -> dict[int, ir.Node]:
         """Return the scale classes under which a constant would not fit its type, with the node that reads it."""
-        thresholds = self.network.thresholds
-        return overstrained_roots(self.gauges, solution, self.linears.values(), self.removed, self.kept, thresholds)
+        return overstrained_roots(self.network, solution, self.linears.values(), self.removed, self.kept)
 
     def _candidates(self, some: Iterable[Pointwise]) -> Iterator["_Candidate"]:
         """Yield the maps that can be tried; refuse those that cannot go for what they are themselves."""

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from bnfold.data import Split, load_data
-from bnfold.folding import Objective, fold, precision
+from bnfold.folding import Objective, Reason, fold, precision
 from bnfold.graph.capture import capture
 from bnfold.training import resolve_model
 from bnfold.verify.oracle import Oracle, Value
@@ -110,6 +110,36 @@ def test_shifts_of_any_size(gamma: float, every: int) -> None:
     """However large the shift β/a would be, what is folded errs no more than is promised."""
     models = [shifted(gamma, every, seed) for seed in range(DRAWS)]
     check(*(errors(model, random_inputs(model, seed=seed, batch=32)) for seed, model in enumerate(models)))
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize(("gamma", "dead"), [(1e-3, 1), (1e-3, 8), (0.01, 2), (0.1, 8), (0.3, 8)])
+def test_channels_that_a_rectifier_silences(gamma: float, dead: int, *, residual: bool) -> None:
+    """γ small beside β < 0: what is stored in the place of such a channel is −β/γ times as large as its values.
+
+    A convolution reads it with weights that are small, too; a sum, with a shift that it only takes back.
+    """
+    models: list[ir.Model] = []
+    for seed in range(DRAWS):
+        b = Builder(dtype=np.float32, seed=seed)
+        trunk = b.conv(b("Relu", b.conv(b.input("N", 3, 6, 6), 3, 8, 3, 3)), 8, 8, 1, 1)
+        silenced = np.arange(8) < dead
+        normal = b.batch_norm(trunk, 8, gamma=np.where(silenced, gamma, 1.0), beta=np.where(silenced, -1.0, 0.5))
+        branch = b.conv(b("Relu", normal), 8, 8, 1, 1)
+        models.append(b.model(b("Add", trunk, branch) if residual else b("Concat", trunk, branch, axis=1)))
+    check(*(errors(model, random_inputs(model, seed=seed, batch=32)) for seed, model in enumerate(models)))
+
+
+def test_one_such_channel_among_many_keeps_no_normalization() -> None:
+    """What it loses is little beside what the operator adds up; and where it is too much, that is the reason."""
+    for dead, reason in ((1, None), (64, Reason.WEIGHT_RANGE)):
+        b = Builder(dtype=np.float32)
+        trunk = b.conv(b.input("N", 3, 6, 6), 3, 64, 3, 3)
+        gamma, beta = (np.where(np.arange(64) < dead, *pair) for pair in ((0.03, 1.0), (-1.0, 0.5)))
+        normal = b.batch_norm(trunk, 64, gamma=gamma, beta=beta, mean=np.zeros(64), variance=np.ones(64))
+        model = b.model(b("Concat", trunk, b.conv(b("Relu", normal), 64, 8, 1, 1), axis=1))
+        report = fold(model, Objective.NO_BN)
+        assert [outcome.reason for outcome in report.batch_norms] == [reason]
 
 
 @pytest.mark.slow

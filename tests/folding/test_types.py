@@ -23,6 +23,9 @@ NARROW: list[npt.DTypeLike] = [np.float16, ml_dtypes.bfloat16, np.float32]
 OPSET = 22
 """The first whose Conv and pooling take bfloat16."""
 
+WITHOUT_BFLOAT16 = {"Einsum"}
+"""Operators that take no bfloat16 in any operator set."""
+
 
 # A bound on what rounding the weights may do.
 #
@@ -94,8 +97,10 @@ def _check_finite(candidate: ir.Model) -> None:
 @pytest.mark.parametrize("dtype", NARROW, ids=str)
 def test_random_graphs_of_narrow_types(dtype: npt.DTypeLike) -> None:
     """Random graphs of monotone operators, with per-channel factors between them, stay within the bound."""
+    names = set(BOUNDED) - (WITHOUT_BFLOAT16 if dtype == ml_dtypes.bfloat16 else set())
+    steps = {name: STEPS[name] for name in sorted(names)}
 
-    @given(programs({name: STEPS[name] for name in BOUNDED}, dtype=dtype, normalized=False, longest=7, opsets=(OPSET,)))
+    @given(programs(steps, dtype=dtype, normalized=False, longest=7, opsets=(OPSET,)))
     @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     def run(case: Case) -> None:
         check_rounded(case, dtype)

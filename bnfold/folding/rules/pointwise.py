@@ -168,6 +168,7 @@ def _linear_combination(site: Site, signs: Sequence[float]) -> None:
     if all((label == IDENTITY).all() for label in operands):
         return
     result = site.fresh(int(np.prod(shape))).reshape(shape)
+    site.sum(operands)
     for label in operands:
         site.same_scale(result, label)
     # The operand that came last is solved for: along a residual stream no solution gets longer then.
