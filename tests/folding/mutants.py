@@ -31,7 +31,9 @@ MUTANT, TRACE = "BNFOLD_MUTANT", "BNFOLD_MUTANT_TRACE"
 STATEMENTS = ("relate_scales", "relate_shifts", "require_positive", "forbid_shift")
 UNKNOWN, HOLDS_NOTHING, REVERSES = "is unknown", "holds nothing", "reverses channels"
 
-HARMLESS: dict[str, str] = {}
+HARMLESS = {
+    "Reshape: holds nothing": "its other input is a shape, of integers, which have no gauge but the identity",
+}
 """Mutants that change nothing, and why."""
 
 

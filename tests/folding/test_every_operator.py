@@ -277,6 +277,10 @@ def _flattened_over_extents_that_are_not_known(b: Builder, kind: dict[str, Any])
     return b("Flatten", b.batch_norm(b.input("N", C, "H", "W"), C, **kind))
 
 
+def _reshaped_over_extents_that_are_not_known(b: Builder, kind: dict[str, Any]) -> str:
+    return b("Reshape", b.batch_norm(b.input("N", C, "H", "W"), C, **kind), b.integers(-1, 2))
+
+
 def _rows_of_a_gemm(b: Builder, kind: dict[str, Any]) -> str:
     return b("Gemm", b("Transpose", b.batch_norm(b.input(5, C), C, **kind), perm=[1, 0]), b.normal(5, 3))
 
@@ -289,6 +293,7 @@ def _rows_of_a_gemm(b: Builder, kind: dict[str, Any]) -> str:
         _at_most_a_value_that_is_held,
         _replaced_in_places_by_a_value_that_is_held,
         _flattened_over_extents_that_are_not_known,
+        _reshaped_over_extents_that_are_not_known,
         _rows_of_a_gemm,
     ],
 )
