@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from bnfold.graph.constants import Constants
 from bnfold.graph.editor import Editor
-from bnfold.graph.reshapes import only_reader
+from bnfold.graph.readers import only_reader
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,12 @@ def use_gemms(model: ir.Model) -> bool:
 
 
 def _layer(product: ir.Node, constants: Constants) -> _Layer | None:
-    x, matrix, add = product.inputs[0], constants.get(product.inputs[1]), only_reader(product)
+    x, matrix = product.inputs[0], constants.get(product.inputs[1])
+    add = only_reader(product.outputs[0], product.graph)
     front = None if x is None or x.shape is None else _front(x.shape)
     if front is None or matrix is None or matrix.dtype != np.float32 or matrix.ndim != 2:
         return None
-    if add is None or add.op_type != "Add":
+    if add is None or add.op_type != "Add" or add.domain != "":
         return None
     bias = next(constants.get(value) for value in add.inputs if value is not product.outputs[0])
     if (

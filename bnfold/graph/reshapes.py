@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.graph.constants import Constants
+from bnfold.graph.readers import only_reader
 
 ACTIVATIONS = frozenset(
     {"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
@@ -61,12 +62,13 @@ def sink_reshapes(model: ir.Model) -> None:
 
 
 def _sinks_behind(node: ir.Node) -> ir.Node | None:
-    producer, reader = None if node.inputs[0] is None else node.inputs[0].producer(), only_reader(node)
-    if reader is None or reader.op_type not in ACTIVATIONS:
+    producer = None if node.inputs[0] is None else node.inputs[0].producer()
+    reader = only_reader(node.outputs[0], node.graph)
+    if reader is None or reader.domain != "" or reader.op_type not in ACTIVATIONS:
         return None
-    next_reader = only_reader(reader)
-    fuses = producer is not None and producer.op_type == "Gemm"
-    return reader if fuses or (next_reader is not None and next_reader.op_type == "Reshape") else None
+    behind = only_reader(reader.outputs[0], node.graph)
+    pays = any(other is not None and other.op_type == op for other, op in ((producer, "Gemm"), (behind, "Reshape")))
+    return reader if pays else None
 
 
 def _exchange(node: ir.Node, reader: ir.Node) -> None:
@@ -81,15 +83,6 @@ def _exchange(node: ir.Node, reader: ir.Node) -> None:
     inner.name, inner.shape, outer.name, outer.shape = outer.name, outer.shape, inner.name, source.shape
     graph.remove(node)
     graph.insert_after(reader, node)
-
-
-def only_reader(node: ir.Node) -> ir.Node | None:
-    """Return the standard operator of the same graph that alone reads what a node computes, once."""
-    (value,) = node.outputs
-    if value.is_graph_output() or len(value.uses()) != 1:
-        return None
-    (use,) = value.uses()
-    return use.node if use.node.graph is node.graph and use.node.domain == "" else None
 
 
 def skip_reshapes(model: ir.Model) -> None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from bnfold.graph.constants import Constants
+from bnfold.graph.readers import only_reader
 from bnfold.graph.shapes import Dims, dims_of, infer_values
 
 PRODUCTS = frozenset({"Gemm", "MatMul"})
@@ -95,10 +96,7 @@ class Facts:
 
     def only_reader(self, value: ir.Value) -> ir.Node | None:
         """Return the one node of the main graph that alone reads a value, once; None for a graph output too."""
-        if value.is_graph_output() or len(value.uses()) != 1:
-            return None
-        (use,) = value.uses()
-        return use.node if use.node.graph is self.graph else None
+        return only_reader(value, self.graph)
 
 
 def name_of(node: ir.Node) -> str:
