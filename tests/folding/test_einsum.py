@@ -109,6 +109,18 @@ def test_a_shift_stays_in_front_of_a_sum_or_a_product(equation: str) -> None:
     fold_checked(b.model(b("Einsum", *operands, equation=equation)), objective=Objective.NO_BN)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_the_other_operand_of_a_product_of_activations_stays_as_it_is(first: bool) -> None:
+    """A factor that no weight in front can take up is not left to be taken up behind, whichever operand it is."""
+    b = Builder()
+    x = b.input(2, 3, 5, 4)
+    conv = b.conv(x, 3, 3, 1, 1)
+    scaled = b("Mul", b("Sigmoid", x), b.positive(3, 1, 1))
+    operands = (scaled, conv) if first else (conv, scaled)
+    folded = fold_checked(b.model(b("Einsum", *operands, equation="nchw,nchw->nchw")))
+    assert folded.count("Mul") == 1
+
+
 @pytest.mark.parametrize("equation", ["iijj->ij", "nchw,->nchw"])
 def test_what_cannot_be_followed(equation: str) -> None:
     """A diagonal, or a product with a number, holds what it reads, or passes it; the result is the same."""
