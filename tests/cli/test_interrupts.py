@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ SIGNALS = [signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture(autouse=True)
-def place() -> None:
-    """A model to work on."""
+def place() -> Iterator[None]:
+    """A model to work on; SIGHUP as it is by default, also where the tests run under nohup."""
     write_model(Path("m.onnx"))
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
