@@ -109,9 +109,10 @@ def _drowned(linear: Linear, solution: Solution, size: Array) -> Ids:
 
 def _drowned_summand(label: Ids, solution: Solution, size: Array) -> Ids:
     """Return the variables of a label whose shifts so exceed the values that the sum would be mostly their rounding."""
-    times = np.abs(solution.scale[label] * solution.shift[label]) / size[label]
+    ids = label.ravel()
+    times = np.abs(solution.scale[ids] * solution.shift[ids]) / size[ids]
     drowns = np.mean(np.square(times)) > LARGEST_SUMMAND_SHIFT**2
-    return label[times > LARGEST_SUMMAND_SHIFT] if drowns else label[:0].ravel()
+    return ids[drowns & (times > LARGEST_SUMMAND_SHIFT)]
 
 
 def _strained_by_linear(linear: Linear, solution: Solution) -> Ids:

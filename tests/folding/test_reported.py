@@ -23,6 +23,13 @@ def test_one_scalar_of_several_ranks_with_equal_channels() -> None:
     fold_checked(b.model(b("Sigmoid", b("Mul", pooled, half)), b("Sigmoid", b("Mul", b("Flatten", pooled), half))))
 
 
+def test_a_difference_of_scalars() -> None:
+    """A label without axes, of values that are added."""
+    b = Builder()
+    scalar = b("ReduceL1", b("MatMul", b.input(2, 3), b.normal(3, 4)), keepdims=0)
+    fold_checked(b.model(b("Sub", scalar, b("Mul", scalar, b.stored(2.0)))))
+
+
 def test_a_threshold_that_its_type_cannot_hold() -> None:
     """The threshold s·σ would be 10⁶ in float16: the normalization is kept, and nothing overflows."""
     b = Builder(dtype=np.float16)
