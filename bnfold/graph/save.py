@@ -1,5 +1,7 @@
 """ONNX files out: written whole or not at all, external data beside the model where protobuf cannot hold it."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx_ir as ir
@@ -33,16 +35,42 @@ def save(model: ir.Model, path: Path, *, max_shard_size: int | None = None) -> N
     """
     with atomic_file(path) as temporary:
         if max_shard_size is not None or _needs_external_data(model):
-            side_file = f"{path.name}.data"
-            with quiet():  # a weight that is larger than a shard is worth no warning: its shard is larger, too
-                ir.save(
-                    model, temporary, format="protobuf", external_data=side_file, max_shard_size_bytes=max_shard_size
-                )
+            write_beside(model, temporary, f"{path.name}.data", max_shard_size=max_shard_size)
             for written in sorted(temporary.parent.iterdir()):
                 if written != temporary:
                     written.replace(path.parent / written.name)
         else:
             protobuf.write(model, temporary)
+
+
+def write_beside(
+    model: ir.Model, path: Path, side_file: str, *, small: int = 256, max_shard_size: int | None = None
+) -> None:
+    """Write ``model`` with weights of more than ``small`` bytes in side files; the model in memory stays as it is."""
+    with quiet(), _small_weights_copied(model, small):  # a weight larger than a shard is worth no warning
+        ir.save(
+            model,
+            path,
+            format="protobuf",
+            external_data=side_file,
+            size_threshold_bytes=small,
+            max_shard_size_bytes=max_shard_size,
+        )
+
+
+@contextmanager
+def _small_weights_copied(model: ir.Model, small: int) -> Generator[None]:
+    """Hold weights that go into the graph in memory: onnx-ir would close their files under arrays still in use."""
+    values = [value for graph in model.graphs() for value in graph.initializers.values()]
+    external = {value: value.const_value for value in values if isinstance(value.const_value, ir.ExternalTensor)}
+    for value, tensor in external.items():
+        if tensor.nbytes <= small:
+            value.const_value = ir.Tensor(tensor.numpy().copy(), name=value.name)
+    try:
+        yield
+    finally:
+        for value, tensor in external.items():
+            value.const_value = tensor
 
 
 def _needs_external_data(model: ir.Model) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 from bnfold.errors import InputError
+from bnfold.graph.save import write_beside
 from bnfold.progress import Progress
 from bnfold.verify.baseline import Baseline, open_baseline
 from bnfold.verify.meta_mutant import MetaMutant
@@ -102,8 +103,7 @@ def try_mutants(
     together = MetaMutant(candidate, mutants)
     with tempfile.TemporaryDirectory(prefix="bnfold-mutants-") as name:
         path = Path(name) / "mutants.onnx"
-        _hold_small_weights(together.model)
-        ir.save(together.model, path, external_data="weights", size_threshold_bytes=_SMALL)
+        write_beside(together.model, path, "weights", small=_SMALL)
         with open_baseline(path, together.model) as run:
             trials = [
                 _trial(mutant, together.feeds(mutant), run, inputs, plan, expected)
@@ -113,15 +113,7 @@ def try_mutants(
 
 
 _SMALL = 4096
-"""Bytes of a weight that is written with the graph: what shape inference reads has to be in it."""
-
-
-def _hold_small_weights(model: ir.Model) -> None:
-    """Take weights that go into the graph out of their files: onnx-ir would close these under arrays still in use."""
-    for value in (value for graph in model.graphs() for value in graph.initializers.values()):
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes < _SMALL:
-            value.const_value = ir.Tensor(tensor.numpy().copy(), name=value.name)
+"""Bytes up to which a weight is written with the graph: what shape inference reads has to be in it."""
 
 
 def _trial(
