@@ -47,19 +47,26 @@ def test_batches_are_joined_and_cut(sizes: tuple[int, ...], expected: list[int])
         assert environment[VALUES].untyped_storage().nbytes() == environment[VALUES].nbytes
 
 
+def changed(batch: Environment, change: str) -> Environment:
+    """Return a batch of two samples that differs from others in one thing."""
+    match change:
+        case "extent":
+            return {**batch, VALUES: batch[VALUES].expand(2, 5)}
+        case "type":
+            return {**batch, VALUES: batch[VALUES].float()}
+        case "constant":
+            return {**batch, MODE: "b"}
+        case "rows":
+            return {**batch, MASK: batch[MASK][:1]}
+        case _:
+            return {node: value[:1] if isinstance(value, Tensor) else value for node, value in batch.items()}
+
+
 @pytest.mark.parametrize("change", ["extent", "type", "constant", "rows"])
 def test_batches_that_do_not_fit_stay_apart(change: str) -> None:
     """Another length of sequence, another type, another constant, as many rows in one tensor as not in the other."""
     first, second, third = batches(2, 2, 2)
-    match change:
-        case "extent":
-            second[VALUES] = second[VALUES].expand(2, 5)
-        case "type":
-            second[VALUES] = second[VALUES].float()
-        case "constant":
-            second[MODE] = "b"
-        case _:
-            second[MASK] = second[MASK][:1]
+    second = changed(second, change)
     made = list(portions([first, second, third], 16))
     assert len(made) == 3
     assert made[1] is second
@@ -88,16 +95,6 @@ def test_batches_of_one_size_go_side_by_side(sizes: tuple[int, ...], expected: l
 def test_batches_that_differ_do_not_go_side_by_side(change: str) -> None:
     """As above, and where one is shorter, or has rows that belong to no sample, before or behind another."""
     first, second, third = batches(2, 2, 2)
-    match change:
-        case "extent":
-            second[VALUES] = second[VALUES].expand(2, 5)
-        case "type":
-            second[VALUES] = second[VALUES].float()
-        case "constant":
-            second[MODE] = "b"
-        case "rows":
-            second[MASK] = second[MASK][:1]
-        case _:
-            second = {node: value[:1] if isinstance(value, Tensor) else value for node, value in second.items()}
+    second = changed(second, change)
     assert [count for _, count in side_by_side([first, second, third], 16)] == [1, 1, 1]
     assert [count for _, count in side_by_side([second, first, third], 16)] == [1, 2]
