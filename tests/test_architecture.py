@@ -27,7 +27,7 @@ ALLOWED = {
 }
 """What each package of the library may import besides itself."""
 
-CAPTURE = {"capture.py", "exported_program.py", "module_names.py", "parametrizations.py"}
+CAPTURE = {"capture.py", "exported_program.py", "module_names.py", "parametrizations.py", "strides.py"}
 """What captures a graph from a torch module."""
 
 TORCH = {"modules", "nn", "population", "training"}

@@ -22,6 +22,7 @@ from bnfold.graph.module_names import name_after_parts, parameter_names, restore
 from bnfold.graph.parametrizations import with_plain_weights
 from bnfold.graph.quiet import quiet
 from bnfold.graph.simplify import simplify
+from bnfold.graph.strides import row_major, row_major_weights
 
 BATCH = "batch"
 """Name of the symbolic extent that the first axis of every input has."""
@@ -45,8 +46,8 @@ def capture(
 
     Args:
         module: in inference mode. It comes back as it was, and the graph's weights are copies.
-        example_inputs: one tensor ``(N, *sample)`` an input, in the order of ``module.forward``; their values do not
-            matter, their shapes and types do.
+        example_inputs: one tensor ``(N, *sample)`` an input, in the order of ``module.forward``; neither their
+            values nor their strides matter, their shapes and types do.
         input_names: one name an input.
         output_names: one name an output; by default ``output``, the keys of a dict, or ``output_0``, … for a tuple.
         dynamic_batch: let the first axis of every input vary, from 1 up; else it has the example's extent.
@@ -59,13 +60,14 @@ def capture(
     _require_inference_mode(module)
     module = with_plain_weights(module)
     _require_one_name_each("input", len(example_inputs), input_names)
+    example_inputs = tuple(row_major(tensor) for tensor in example_inputs)
     if dynamic_batch:
         _require_one_batch_size(example_inputs, input_names)
         example_inputs = tuple(_tracing_example(tensor) for tensor in example_inputs)
     if opset not in OPSETS:
         raise InputError(f"opset {opset}: torch exports opsets {OPSETS[0]} to {OPSETS[-1]}; convert when exporting.")
     batch = BATCH if dynamic_batch else None
-    with quiet():
+    with quiet(), row_major_weights(module):
         program = export_program(module, example_inputs, batch=batch)
         require_tensor_outputs(program, module)
         outputs = default_output_names(program, taken=input_names) if output_names is None else output_names

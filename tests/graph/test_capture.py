@@ -74,6 +74,21 @@ def test_an_example_of_one_sample_does_not_fix_the_batch() -> None:
     assert Oracle(model).run({"x": example("residual", 7).numpy()})["output"].shape == (7, 4)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_order_in_memory_leaves_no_trace(channels: int) -> None:
+    """Channels-last images and weights, also of a single channel, make the same graph as others, and come back."""
+    conv = nn.Conv2d(channels, 4, 3)
+    network = nn.Sequential(conv, nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    images = torch.randn(2, 5, 6, channels).permute(0, 3, 1, 2)
+    operators = ["Conv", "BatchNormalization", "ReduceMean", "Reshape"]
+    for weight_format in (torch.contiguous_format, torch.channels_last):
+        conv.weight.data = conv.weight.data.contiguous(memory_format=weight_format)
+        strides = [tensor.stride() for tensor in network.parameters()]
+        model = capture(network, (images,), input_names=["x"])
+        assert [node.op_type for node in model.graph] == operators
+        assert [tensor.stride() for tensor in network.parameters()] == strides
+
+
 def test_a_fixed_batch_is_the_examples() -> None:
     """With dynamic_batch=False every extent is a number, also a batch of 1."""
     network = randomized(Residual())
