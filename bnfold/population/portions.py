@@ -9,8 +9,9 @@ from torch import Tensor
 from bnfold.population.per_sample import bytes_per_sample, can_be_cut
 from bnfold.population.program import Environment, Program
 
-_CACHED: Final = 4 << 20
-"""Bytes of a portion's largest value on a CPU, that what a step writes is still in the cache when the next reads it."""
+_CACHED: Final = 8 << 20
+"""Bytes of a portion's largest value on a CPU: few enough that what a step writes is still in the last-level cache when
+the next reads it, and so many that what every step costs besides, the call of its kernels, weighs little."""
 
 _LARGE: Final = 64 << 20
 """The same on other devices, and the most that `_LEAST` samples may come to."""
