@@ -13,7 +13,7 @@ from types import MappingProxyType
 import onnx_ir as ir
 
 from bnfold.errors import InputError
-from bnfold.folding.forms import Carrier, Normalization
+from bnfold.folding.forms import Carrier, Normalization, Pointwise
 from bnfold.folding.network import Network
 from bnfold.folding.refusal import slower_refusal
 from bnfold.folding.solve import Removals
@@ -87,19 +87,27 @@ def fastest(candidates: Sequence[Candidate], costs: Costs | None) -> Candidate:
     return network, replace(removals, refused=refused)
 
 
+def dearest_first(network: Network, costs: Costs) -> tuple[Pointwise, ...]:
+    """Return the affine maps by what they would cost if they stayed, those of equal cost in graph order.
+
+    Where of several maps that read one value only one can go, as of the normalizations of a dense block, which read
+    more of the block the later they come, it had better be the dearest.
+    """
+    return tuple(sorted(network.maps.values(), key=lambda p: -_cost_of(p, costs) * _elements(network, p.node)))
+
+
 def running_cost(network: Network, removals: Removals, costs: Costs) -> float:
     """Return what the passes cost that a fold can change, in nanoseconds; unknown and empty extents count as 1."""
-    passes = _maps(removals, costs), _rectifiers(network, removals, costs), _borders(removals, costs)
+    maps = ((pointwise.node, _cost_of(pointwise, costs)) for pointwise in removals.kept)
+    passes = maps, _rectifiers(network, removals, costs), _borders(removals, costs)
     return math.fsum(cost * _elements(network, node) for node, cost in chain(*passes))
 
 
-def _maps(removals: Removals, costs: Costs) -> Iterator[tuple[ir.Node, float]]:
-    """Yield the affine maps that stay, with what an element costs."""
-    for pointwise in removals.kept:
-        if pointwise.carrier is Carrier.BATCH_NORM:
-            yield pointwise.node, costs.normalization
-        else:
-            yield pointwise.node, costs.multiplication if pointwise.carrier.has_scale else costs.addition
+def _cost_of(pointwise: Pointwise, costs: Costs) -> float:
+    """Return what an element costs of an affine map that stays."""
+    if pointwise.carrier is Carrier.BATCH_NORM:
+        return costs.normalization
+    return costs.multiplication if pointwise.carrier.has_scale else costs.addition
 
 
 def _rectifiers(network: Network, removals: Removals, costs: Costs) -> Iterator[tuple[ir.Node, float]]:

@@ -2,7 +2,8 @@
 
 1. Every node's rule states what its operator can carry. The gauge (1, 0) everywhere satisfies all of it.
 2. Each affine map in turn states what its removal needs, s_x = a·s_y and a·σ_x − σ_y = b, channel by channel; if one
-   channel contradicts what holds already, all of it is taken back and the map is kept. Normalizations come first.
+   channel contradicts what holds already, all of it is taken back and the map is kept. Normalizations come first;
+   where that leaves some, another order is tried as well, and the cost model decides.
 3. Scales that are still free are chosen, and the weights that follow are checked against the range of their type. Where
    one does not fit, the maps that it depends on are kept, and step 2 is done again.
 """
@@ -13,7 +14,7 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-from bnfold.folding.costs import COSTS, Costs, fastest
+from bnfold.folding.costs import COSTS, Costs, dearest_first, fastest
 from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
 from bnfold.folding.network import Facts, Network, Opaque
 from bnfold.folding.outcomes import outcomes
@@ -21,7 +22,7 @@ from bnfold.folding.report import Outcome, Reason
 from bnfold.folding.rules import RULES
 from bnfold.folding.site import Site
 from bnfold.folding.solution import Solution
-from bnfold.folding.solve import Removals, solve
+from bnfold.folding.solve import Removals, normalizations_first, solve
 from bnfold.graph.shapes import bodies
 
 OLDEST_OPSET = 7
@@ -116,8 +117,17 @@ def _beyond_free(
     at_a_price = _at_a_price(network, removals, limits)
     if objective is Objective.NO_BN:
         return at_a_price
-    arithmetic_first = solve(network, normalizations_first=False, doubtful=removals.refused.keys())
-    return fastest([(network, removals), (network, arithmetic_first), at_a_price], costs)
+    candidates = [(network, removals), at_a_price]
+    if (order := _other_order(network, costs)) != normalizations_first(network):
+        candidates.insert(1, (network, solve(network, order=order, doubtful=removals.refused.keys())))
+    return fastest(candidates, costs)
+
+
+def _other_order(network: Network, costs: Costs | None) -> tuple[Pointwise, ...]:
+    """Return the order in which removals are worth trying again."""
+    if costs is not None:
+        return dearest_first(network, costs)
+    return tuple(sorted(network.maps.values(), key=lambda pointwise: isinstance(pointwise, Normalization)))
 
 
 def _at_a_price(network: Network, removals: Removals, limits: Sequence[Limit]) -> tuple[Network, Removals]:

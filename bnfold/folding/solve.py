@@ -49,20 +49,28 @@ class Removals:
     classes: Ids
 
 
-def solve(network: Network, *, normalizations_first: bool = True, doubtful: Collection[Pointwise] = ()) -> Removals:
+def normalizations_first(network: Network) -> tuple[Pointwise, ...]:
+    """Return the affine maps in graph order, normalizations before arithmetic with constants."""
+    return tuple(sorted(network.maps.values(), key=lambda pointwise: not isinstance(pointwise, Normalization)))
+
+
+def solve(
+    network: Network, *, order: Sequence[Pointwise] | None = None, doubtful: Collection[Pointwise] = ()
+) -> Removals:
     """Try all removals; then again without those whose weights would not fit their type, until all fit.
 
     The network's gauges are in the end what they were.
 
     Args:
         network: a graph of which every rule has stated what its operator carries.
-        normalizations_first: which maps are tried first, since what is removed early can stand in the way of what comes
-            later: normalizations, or arithmetic with constants.
+        order: the network's affine maps as they are to be tried, since what is removed early can stand in the way of
+            what comes later; default: `normalizations_first`.
         doubtful: maps that could not go when they were tried in another order, so that their parts cannot go whole.
     """
     start, refused = network.gauges.checkpoint(), dict(network.withheld)
+    order = normalizations_first(network) if order is None else order
     while True:
-        attempt = _Attempt(network, refused, frozenset(doubtful), normalizations_first=normalizations_first)
+        attempt = _Attempt(network, refused, order, frozenset(doubtful))
         solution, overstrained = _choose(attempt)
         if overstrained:
             refused |= _blamed(attempt, overstrained)
@@ -79,9 +87,8 @@ class _Attempt:
         self,
         network: Network,
         refused: Mapping[Pointwise, Refusal],
+        order: Sequence[Pointwise],
         doubtful: frozenset[Pointwise],
-        *,
-        normalizations_first: bool,
     ) -> None:
         self.network = network
         self.gauges = network.gauges
@@ -90,7 +97,6 @@ class _Attempt:
         self.producers = {linear.node: linear.node for linear in network.linears.values()}
         self.producers |= {linear.bias[0]: linear.node for linear in network.linears.values() if linear.bias}
         self._decide_signs(network.turning)
-        order = sorted(network.maps.values(), key=lambda p: isinstance(p, Normalization) != normalizations_first)
         for part in (found := parts(self.gauges, order)):
             if doubtful.intersection(part):
                 for candidate in self._candidates(part):

@@ -33,6 +33,24 @@ def test_what_is_slower_stays_and_says_so() -> None:
     assert fold_checked(shared_feature(), objective=Objective.NO_BN).report.kept_count == 0
 
 
+def dense_block() -> ir.Model:
+    """Conv, of which BN → Relu → Conv makes channels more, and BN → Relu → Conv of all: one BN's shift can be free."""
+    b = Builder()
+    x = b.conv(b.input("N", 3, 6, 5), 3, 4, 1, 1)
+    grown = b.conv(b("Relu", b.batch_norm(x, 4, name="narrow")), 4, 2, 1, 1)
+    block = b("Concat", x, grown, axis=1)
+    return b.model(b.conv(b("Relu", b.batch_norm(block, 6, name="wide")), 6, 4, 1, 1))
+
+
+def test_of_two_that_exclude_each_other_the_dearer_goes() -> None:
+    """The normalization of more channels, though it comes last; without figures it is the first."""
+    kept = [outcome.name for outcome in fold_checked(dense_block()).report.batch_norms if not outcome.removed]
+    assert kept == ["narrow"]
+    kept = [outcome.name for outcome in fold(dense_block(), provider="cuda").batch_norms if not outcome.removed]
+    assert kept == ["wide"]
+    assert fold_checked(dense_block(), objective=Objective.NO_BN).report.kept_count == 0
+
+
 def test_an_empty_batch_has_its_costs_too() -> None:
     """A file that declares a batch of 0 is judged by its other extents."""
     assert [outcome.reason for outcome in fold(shared_feature(batch=0)).batch_norms] == [None, Reason.SLOWER]
