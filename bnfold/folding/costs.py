@@ -99,7 +99,8 @@ def dearest_first(network: Network, costs: Costs) -> tuple[Pointwise, ...]:
 def running_cost(network: Network, removals: Removals, costs: Costs) -> float:
     """Return what the passes cost that a fold can change, in nanoseconds; unknown and empty extents count as 1."""
     maps = ((pointwise.node, _cost_of(pointwise, costs)) for pointwise in removals.kept)
-    passes = maps, _rectifiers(network, removals, costs), _borders(removals, costs)
+    borders = ((node, costs.border_map) for node in removals.bordered())
+    passes = maps, _rectifiers(network, removals, costs), borders
     return math.fsum(cost * _elements(network, node) for node, cost in chain(*passes))
 
 
@@ -125,13 +126,6 @@ def _rectifiers(network: Network, removals: Removals, costs: Costs) -> Iterator[
                 x = wires[producer]
             if x is None or x.producer() not in hosts or len(x.uses()) > 1:
                 yield node, costs.relu
-
-
-def _borders(removals: Removals, costs: Costs) -> Iterator[tuple[ir.Node, float]]:
-    """Yield the padded operators behind which a border map is added."""
-    for linear in removals.linears.values():
-        if linear.taps is not None and removals.solution.bias(linear)[1] is not None:
-            yield linear.node, costs.border_map
 
 
 def _elements(network: Network, node: ir.Node) -> int:

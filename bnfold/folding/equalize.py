@@ -95,7 +95,7 @@ def equalize(model: ir.Model) -> EqualizeReport:
     before = [_ratio(linear, linear.kernel()) for linear in changed]
     after = [_ratio(linear, solution.kernel(linear)) for linear in changed]
     names = [_weight_name(linear) for linear in changed]
-    apply_plan(model, Plan(solution, linears, (), tuple(network.maps.values()), (), {}, narrowed=False))
+    apply_plan(model, Plan(solution, linears, (), tuple(network.maps.values()), (), {}, unsettled=False))
     return EqualizeReport(
         tuple(Equalized(*each) for each in zip(names, map(Change, before, after), strict=True)),
         int(np.count_nonzero(solution.scale != 1.0)),

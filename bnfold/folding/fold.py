@@ -1,7 +1,7 @@
 """Folding as one call: plan, apply, report."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -47,13 +47,14 @@ def fold(
     outcomes: dict[ir.Node, Outcome] = {}
     duplicated = 0
     for graph in (*_bodies_to_fold(model.graph), model.graph):
-        narrowed = True
-        while narrowed:
+        unsettled = True
+        while unsettled:
             plan = make_plan(model, objective, costs=costs, limits=limits, graph=graph)
             duplicated += apply_plan(model, plan)
-            plans.append(plan)
+            own = tuple(pointwise for pointwise in plan.removed if pointwise.node in order)  # not what a plan added
+            plans.append(replace(plan, removed=own))
             outcomes |= plan.outcomes
-            narrowed = plan.narrowed
+            unsettled = plan.unsettled
     in_order = tuple(outcomes[node] for node in sorted(outcomes, key=lambda node: order[node]))
     return account(plans, in_order, before, size_of(model), duplicated)
 

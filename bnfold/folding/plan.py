@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-from bnfold.folding.costs import COSTS, Costs, dearest_first, fastest
+from bnfold.folding.costs import COSTS, Candidate, Costs, dearest_first, fastest
 from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
 from bnfold.folding.network import Facts, Network, Opaque
 from bnfold.folding.outcomes import outcomes
@@ -40,7 +40,7 @@ class Plan:
         kept: affine maps that stay, with their parameters adapted to the gauges around them.
         thresholds: rectifiers that become maxima with a constant wherever a shift reaches them.
         outcomes: one for each BatchNormalization, in graph order.
-        narrowed: whether what is removed may have stood in the way of more.
+        unsettled: whether what is removed may have stood in the way of more, or a border map is added that may go, too.
     """
 
     solution: Solution
@@ -49,7 +49,7 @@ class Plan:
     kept: tuple[Pointwise, ...]
     thresholds: tuple[Threshold, ...]
     outcomes: Mapping[ir.Node, Outcome]
-    narrowed: bool
+    unsettled: bool
 
 
 class Objective(StrEnum):
@@ -95,10 +95,12 @@ def make_plan(
     """
     objective = Objective(objective)  # a plain string would compare unequal to every member, silently
     facts = Facts(model, graph)
-    network = _limited(Network(facts), limits)
-    removals = solve(network)
-    if removals.refused:
-        network, removals = _beyond_free(network, removals, objective, costs, limits)
+    tries = list(_tries(facts, limits))
+    network, removals = _most(tries)
+    if objective is Objective.LATENCY and tries[0][1].refused:
+        others = list(_in_another_order(*tries[0], costs))
+        network, removals = fastest([tries[0], *others, (network, removals)], costs)
+        tries += others
     return Plan(
         solution=removals.solution,
         linears=tuple(removals.linears.values()),
@@ -106,42 +108,46 @@ def make_plan(
         kept=removals.kept,
         thresholds=tuple(network.thresholds),
         outcomes=dict(outcomes(network, removals)),
-        narrowed=network.narrowed and bool(removals.removed),
+        unsettled=bool(removals.removed) and (any(_holds_back(*one) for one in tries) or any(removals.bordered())),
     )
 
 
-def _beyond_free(
-    network: Network, removals: Removals, objective: Objective, costs: Costs | None, limits: Sequence[Limit]
-) -> tuple[Network, Removals]:
-    """Return what the objective prefers where free rules, normalizations first, do not remove all."""
-    at_a_price = _at_a_price(network, removals, limits)
-    if objective is Objective.NO_BN:
-        return at_a_price
-    candidates = [(network, removals), at_a_price]
-    if (order := _other_order(network, costs)) != normalizations_first(network):
-        candidates.insert(1, (network, solve(network, order=order, doubtful=removals.refused.keys())))
-    return fastest(candidates, costs)
-
-
-def _other_order(network: Network, costs: Costs | None) -> tuple[Pointwise, ...]:
-    """Return the order in which removals are worth trying again."""
-    if costs is not None:
-        return dearest_first(network, costs)
-    return tuple(sorted(network.maps.values(), key=lambda pointwise: isinstance(pointwise, Normalization)))
-
-
-def _at_a_price(network: Network, removals: Removals, limits: Sequence[Limit]) -> tuple[Network, Removals]:
-    """Solve again with forms at a price around what was refused, until that lets in no more; return the best found."""
-    best = network, removals
+def _tries(facts: Facts, limits: Sequence[Limit]) -> Iterator[Candidate]:
+    """Solve with free rules, then with forms at a price around what was refused, until that lets in no more."""
+    priced = frozenset[ir.Node]()
     while True:
-        blockers = {node for refusal in removals.refused.values() for node in refusal.blockers}
-        priced = {node for node in blockers if node.op_type in PRICED}.union(network.priced)
-        if len(priced) == len(network.priced):
-            return best[0], _refused_for_range(best[1], removals)
-        network = _limited(Network(network.facts, priced), limits)
+        network = _limited(Network(facts, priced), limits)
         removals = solve(network)
-        if _merit(removals) > _merit(best[1]):
-            best = network, removals
+        yield network, removals
+        blockers = {node for refusal in removals.refused.values() for node in refusal.blockers}
+        more = priced.union(node for node in blockers if node.op_type in PRICED)
+        if more == priced:
+            return
+        priced = more
+
+
+def _in_another_order(network: Network, removals: Removals, costs: Costs | None) -> Iterator[Candidate]:
+    """Yield what goes if removals are tried in another order, where there is one that is worth it."""
+    if costs is not None:
+        order = dearest_first(network, costs)
+    else:
+        order = tuple(sorted(network.maps.values(), key=lambda pointwise: isinstance(pointwise, Normalization)))
+    if order != normalizations_first(network):
+        yield network, solve(network, order=order, doubtful=removals.refused.keys())
+
+
+def _most(tries: Sequence[Candidate]) -> Candidate:
+    """Return the try that removes most, the first of equals."""
+    network, removals = max(tries, key=lambda one: _merit(one[1]))
+    return network, _refused_for_range(removals, tries[-1][1])
+
+
+def _holds_back(network: Network, removals: Removals) -> bool:
+    """Whether something stays for what a removal may take along: a rule's uniform gauge, or several maps' whole range.
+
+    Of removals that together were too much for a type more may have been refused than had to be.
+    """
+    return network.narrowed or any(refusal.reason is Reason.WEIGHT_RANGE for refusal in removals.refused.values())
 
 
 def _refused_for_range(removals: Removals, at_a_price: Removals) -> Removals:

@@ -7,29 +7,14 @@ import numpy as np
 import onnx_ir as ir
 
 from bnfold.folding.affine import Array
-from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
-from bnfold.folding.gauges import Gauges, Ids
+from bnfold.folding.forms import Linear, Pointwise, Threshold
+from bnfold.folding.gauges import Ids
 from bnfold.folding.journal import distinct
 from bnfold.folding.labels import along
 from bnfold.folding.network import Network
+from bnfold.folding.sizes import Sizes
 from bnfold.folding.solution import Solution
 from bnfold.graph.rounding import rounded
-
-LARGEST_SHIFT = 4.0
-"""Shifts that exceed values this many times, in the root mean square over all that an operator adds up, cost it more
-than two bits: values are stored as the sums.
-
-What else is rounded on the way hides as much. Graphs that are made of little else (tests/folding/test_accuracy.py) err
-up to 1.3 times as much in float32 as unfolded with shifts up to here, 1.6 times with shifts of 8 times a value's size.
-"""
-
-
-LARGEST_SUMMAND_SHIFT = 8.0
-"""The same where values are added one by one, root mean square over the channels of shift and value.
-
-There is no product to round, and no sum over channels: with 11 such a graph erred up to 1.34 times as much as unfolded,
-with 27 1.53 times.
-"""
 
 
 def overstrained_roots(
@@ -51,68 +36,15 @@ def overstrained_roots(
         kept: maps that stay.
     """
     gauges = network.gauges
-    size = _stored_sizes(gauges, solution, removed, kept)
+    sizes = Sizes.of(network, solution, removed, kept)
     strained = [
-        (linear.node, np.concatenate([_strained_by_linear(linear, solution), _drowned(linear, solution, size)]))
+        (linear.node, np.concatenate([_strained_by_linear(linear, solution), sizes.drowned_multiplicands(linear)]))
         for linear in linears
     ]
     strained += [(pointwise.node, _strained_by_pointwise(pointwise, solution)) for pointwise in kept]
     strained += [(threshold.node, _strained_by_threshold(threshold, solution)) for threshold in network.thresholds]
-    strained += [
-        (node, _drowned_summand(label, solution, size)) for node, operands in network.sums.items() for label in operands
-    ]
+    strained += [(node, sizes.drowned_summands(label)) for node, operands in network.sums.items() for label in operands]
     return {root: node for node, ids in strained for root in distinct(gauges.roots(ids)[0]).tolist()}
-
-
-def _stored_sizes(gauges: Gauges, solution: Solution, removed: Sequence[Pointwise], kept: Sequence[Pointwise]) -> Array:
-    """Return for every variable how large its value is as stored; infinite where no normalization tells.
-
-    The input of a normalization has the root mean square √(Var + E²), the result of one that stays √(γ² + β²); that of
-    a map that goes is stored as its input is. What is added up has one scale: members of a class at one scale are taken
-    for each other's size, the largest for all.
-    """
-    roots, _ = gauges.roots(np.arange(len(gauges)))
-    magnitude = np.abs(solution.scale)
-    scales, scale = np.unique(np.round(np.log2(magnitude), 6), return_inverse=True)
-    _, peers = np.unique(roots * len(scales) + scale, return_inverse=True)
-    size = np.zeros(peers.max() + 1)
-    for pointwise in (p for p in (*removed, *kept) if isinstance(p, Normalization)):
-        x = pointwise.sources.ravel()
-        np.maximum.at(size, peers[x], magnitude[x] * np.hypot(pointwise.deviation, pointwise.mean))
-    for pointwise in (p for p in kept if isinstance(p, Normalization)):
-        y, (gamma, beta) = pointwise.targets.ravel(), pointwise.parameters(pointwise.affine)
-        np.maximum.at(size, peers[y], magnitude[y] * np.hypot(gamma, beta))
-    for pointwise in removed:
-        x, y = (peers[ids].ravel() for ids in np.broadcast_arrays(pointwise.sources, pointwise.targets))
-        np.maximum.at(size, y, size[x])
-    return np.where(size > 0, size, np.inf)[peers]
-
-
-def _drowned(linear: Linear, solution: Solution, size: Array) -> Ids:
-    """Return the variables whose shifts so exceed values that the operator would read mostly rounding.
-
-    Each product W·x adds its rounding, which is as many times larger as the shift exceeds x: what counts is the mean of
-    the squares, weighted by the squares of the products.
-    """
-    ids = linear.sources
-    excess = np.abs(solution.scale[ids] * solution.shift[ids]) / size[ids]
-    large = excess > LARGEST_SHIFT
-    if not large.any():
-        return np.empty(0, dtype=np.int64)
-    own = tuple(axis for axis, extent in enumerate(ids.shape) if extent == 1)
-    known = np.where(np.isfinite(size[ids]), size[ids] / solution.scale[ids], 0.0)
-    power = np.square(linear.kernel()).sum(axis=own, keepdims=True) * np.square(known)
-    if np.sum(power * np.square(excess)) <= LARGEST_SHIFT**2 * np.sum(power):
-        return np.empty(0, dtype=np.int64)
-    return ids[large]
-
-
-def _drowned_summand(label: Ids, solution: Solution, size: Array) -> Ids:
-    """Return the variables of a label whose shifts so exceed the values that the sum would be mostly their rounding."""
-    ids = label.ravel()
-    times = np.abs(solution.scale[ids] * solution.shift[ids]) / size[ids]
-    drowns = np.mean(np.square(times)) > LARGEST_SUMMAND_SHIFT**2
-    return ids[drowns & (times > LARGEST_SUMMAND_SHIFT)]
 
 
 def _strained_by_linear(linear: Linear, solution: Solution) -> Ids:

@@ -48,6 +48,12 @@ class Removals:
     solution: Solution
     classes: Ids
 
+    def bordered(self) -> Iterator[ir.Node]:
+        """Yield the padded operators behind which a border map is added."""
+        for linear in self.linears.values():
+            if linear.taps is not None and self.solution.bias(linear)[1] is not None:
+                yield linear.node
+
 
 def normalizations_first(network: Network) -> tuple[Pointwise, ...]:
     """Return the affine maps in graph order, normalizations before arithmetic with constants."""

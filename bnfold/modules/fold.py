@@ -82,7 +82,7 @@ def _fold_in_place(module: nn.Module, examples: tuple[Tensor, ...], *, dynamic_b
     plans: list[Plan] = []
     sizes: list[Size] = []
     outcomes: dict[str, Outcome] = {}
-    while not plans or plans[-1].narrowed:
+    while not plans or plans[-1].unsettled:
         plain = with_plain_weights(module)
         names = [f"input_{position}" for position in range(len(examples))]
         model = capture(plain, examples, input_names=names, dynamic_batch=dynamic_batch)

@@ -161,6 +161,8 @@ def check_account(original: ir.Model, candidate: ir.Model, report: FoldReport) -
     assert report.elementwise.before - report.elementwise.after == passes[0] - passes[1], "element-wise nodes"
     arithmetic = {node.name for node in candidate.graph if node.op_type != "Identity"}
     assert arithmetic.isdisjoint(report.pointwise_removed), "a node that is reported as removed is there"
+    named = {node.name for node in original.graph.all_nodes()}
+    assert named.issuperset(report.pointwise_removed), "a node that was never there is reported as removed"
     json.dumps(report.to_dict())
 
 

@@ -115,9 +115,11 @@ class Program:
         return result
 
     def batch_norm(self, x: Live) -> Live:
-        """Add a BatchNormalization: γ of any sign or 0, variances of 0 among others, ε small or large."""
+        """Add a BatchNormalization: γ of any sign, tiny or 0, variances of 0 among others, ε small or large."""
         count = x.dims[1]
         parameters = [self.array(count), self.array(count), self.array(count), np.abs(self.array(count))]
+        if self.number(0, 3) == 3:
+            parameters[0] *= np.exp(self.builder.generator.uniform(-4.0, 0.0, count))
         names = [self.builder.stored(parameter) for parameter in parameters]
         epsilon = self.choice([0.25, 1e-5, None])
         attributes = {} if epsilon is None else {"epsilon": epsilon}

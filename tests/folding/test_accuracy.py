@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from bnfold.data import Split, load_data
-from bnfold.folding import Objective, Reason, fold, precision
+from bnfold.folding import Objective, Reason, fold, sizes
 from bnfold.graph.capture import capture
 from bnfold.training import resolve_model
 from bnfold.verify.oracle import Oracle, Value
@@ -91,7 +91,7 @@ def test_a_shift_that_would_drown_a_value(monkeypatch: pytest.MonkeyPatch) -> No
     model = shifted(1e-3, every=3, seed=0)
     inputs = random_inputs(model, batch=32)
     check(errors(model, inputs))
-    monkeypatch.setattr(precision, "LARGEST_SHIFT", np.inf)
+    monkeypatch.setattr(sizes, "LARGEST_MULTIPLICAND", 1e100)
     with pytest.raises(AssertionError, match="off by"):
         check(errors(model, inputs))
 

@@ -8,7 +8,8 @@ import onnx_ir as ir
 import pytest
 
 from bnfold.errors import InputError
-from bnfold.folding import Objective, fold
+from bnfold.folding import Objective, Reason, fold
+from bnfold.folding.plan import make_plan
 from bnfold.graph import infer_shapes, load
 from bnfold.verify.oracle import Oracle
 from tests.folding.builder import Builder
@@ -137,7 +138,7 @@ def test_a_tiny_gamma_on_a_value_that_is_read_elsewhere(gamma: float) -> None:
     original, feeds = model.clone(), {"x": np.random.default_rng(0).standard_normal((4, 3, 6, 6))}
     fold(model)
     for name, expected in Oracle(original).run(feeds).items():
-        # 2⁻²⁴ a rounding, five bits that LARGEST_SHIFT lets go, and a few dozen summands of either sign
+        # 2⁻²⁴ a rounding, five bits that LARGEST_MULTIPLICAND lets go, and a few dozen summands of either sign
         np.testing.assert_allclose(Oracle(model).run(feeds)[name], expected, rtol=0, atol=2**-24 * 32 * 32)
 
 
@@ -182,6 +183,45 @@ def test_a_tensor_that_two_normalizations_read_one_behind_the_other() -> None:
     second = b.batch_norm(first, 1, gamma=[1.8], beta=[1.3], mean=[1.5], variance=[1.2])
     folded = fold_checked(b.model(b("MatMul", b("Concat", second, first, axis=1), b.normal(2, 1))))
     assert folded.report.kept_count == 0
+
+
+def test_a_shift_in_two_folds_is_no_larger_than_in_one() -> None:
+    """What the first normalization leaves in the ConvTranspose's bias counts when the second is tried once more."""
+    b = Builder()
+    up = b("ConvTranspose", b.input(2, 4, 1), b.positive(4, 3, 2))
+    first = b.batch_norm(
+        up, 3, gamma=[-0.48, 1.1, 0.51], beta=[-1.27, 1.27, 1.29], mean=[0.9, 1.5, 1.65], variance=[1.9, 1.7, 1.25]
+    )
+    second = b.batch_norm(
+        b("Neg", first),
+        3,
+        gamma=[0.29, 1.56, 0.84],
+        beta=[1.6, 1.07, 0.3],
+        mean=[0.3, 0.48, 0.36],
+        variance=[0.28, 0, 0],
+    )
+    b("LpPool", second, kernel_shape=[1])
+    folded = fold_checked(b.model(b("Conv", up, b.stored(np.ones((1, 3, 1))))), objective=Objective.NO_BN)
+    assert [outcome.reason for outcome in folded.report.batch_norms] == [None, Reason.WEIGHT_RANGE]
+
+
+def test_what_kept_a_normalization_may_go_itself() -> None:
+    """Two ask for shifts of what a Conv reads besides, together too large: once the one is gone, the other can go."""
+    b = Builder()
+    trunk = b.conv(b.input("N", 3, 1, 1), 3, 1, 1, 1)
+    steep = b.batch_norm(trunk, 1, gamma=[0.36], beta=[0.6], mean=[-3.0], variance=[0.3])
+    b.batch_norm(trunk, 1, gamma=[0.3], beta=[1.4], mean=[-2.4], variance=[0.5])
+    model = b.model(b.conv(steep, 1, 1, 1, 1), b.conv(trunk, 1, 1, 1, 1))
+    assert [outcome.reason for outcome in make_plan(model).outcomes.values()].count(Reason.WEIGHT_RANGE) == 1
+    assert fold_checked(model).report.kept_count == 0
+
+
+def test_a_border_map_goes_where_it_can() -> None:
+    """It varies along the axis that a MatMul contracts, and becomes a constant behind it."""
+    b = Builder()
+    padded = b.conv(b.batch_norm(b("Erf", b.input(2, 3, 1, 4)), 3), 3, 1, 1, 1, pads=[0, 1, 0, 1])
+    folded = fold_checked(b.model(b("MatMul", padded, b.normal(6, 2))), objective=Objective.NO_BN)
+    assert (folded.report.kept_count, folded.count("Add"), folded.report.pointwise_removed) == (0, 1, ())
 
 
 def test_a_weight_that_is_an_input_is_named() -> None:
