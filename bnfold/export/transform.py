@@ -93,6 +93,7 @@ def transform(
         str(port.name): port.dtype for port in (*graph.graph.inputs, *graph.graph.outputs) if port.dtype is not None
     }
     if precision is not None:
+        precision = Precision(precision)  # a plain string has the value, but none of the properties
         optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
         graph = in_double(graph)
     report = fold(graph, strategy.objective, provider=provider, duplicate_weights=strategy.duplicate_weights)

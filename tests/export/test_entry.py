@@ -73,6 +73,18 @@ def test_a_graph_stays_as_it_was(tmp_path: Path) -> None:
     bnfold.export_bundle(graph, tmp_path / "b", arrays, force=True)
 
 
+def test_a_precision_may_be_named_by_its_string(tmp_path: Path) -> None:
+    """As an objective may; and an unknown one is an error before anything is written."""
+    b = Builder(dtype=np.float32)
+    graph = b.model(b.conv(b.input(1, 3, 6, 6), 3, 4, 3, 3))
+    bnfold.export_bundle(graph, tmp_path / "b", IMAGES, precision="float16")  # pyright: ignore[reportArgumentType]
+    stored = bnfold.load(tmp_path / "b" / "model.onnx").graph.initializers.values()
+    assert {str(value.dtype) for value in stored if value.shape and len(value.shape) == 4} == {"FLOAT16"}
+    with pytest.raises(ValueError, match="float17"):
+        bnfold.export_bundle(graph, tmp_path / "c", IMAGES, precision="float17")  # pyright: ignore[reportArgumentType]
+    assert not (tmp_path / "c").exists()
+
+
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     """With what would do."""
     with pytest.raises(bnfold.InputError, match=r"expected an ONNX model \(bnfold.load\) or a torch module, found str"):
