@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from bnfold.graph.editor import Editor
+from bnfold.merging.cost import tap
 from bnfold.merging.facts import Facts, name_of
 from bnfold.merging.operators import Linear, meaning
 from bnfold.merging.report import Merge, Rule
@@ -66,7 +67,7 @@ def _windows_hold_elements(pool: ir.Node) -> bool:
 
 
 def move_pools(editor: Editor, facts: Facts) -> Iterator[Merge]:
-    """Move an AveragePool from behind a pointwise Conv of stride 1 to in front of it, where that multiplies less.
+    """Move an AveragePool from behind a pointwise Conv of stride 1 to in front of it, where that is cheaper.
 
     A mean over positions and a map of channels commute, Σ_k (W·x_k + b)/K = W·(Σ_k x_k)/K + b. The bias needs a mean
     whose weights add up to 1: one that counts no padding.
@@ -82,7 +83,8 @@ def move_pools(editor: Editor, facts: Facts) -> Iterator[Merge]:
         dense = geometry.outputs * geometry.inputs / geometry.groups
         before = dense * math.prod(pool.attributes.get_ints("strides", None) or (1,)) + taps * geometry.outputs
         after = dense + taps * geometry.inputs
-        if after >= before:
+        more_taps = taps * (geometry.inputs - geometry.outputs)
+        if after + more_taps * (tap(geometry.inputs) - 1.0) >= before:
             continue
         first = ir.Node("", "AveragePool", [conv.inputs[0]], pool.attributes.values(), name=pool.name)
         first.outputs[0].name = editor.unique(f"{pool.outputs[0].name}_pooled")

@@ -504,6 +504,15 @@ def test_a_mean_moves_before_a_pointwise_conv(counted: int, pads: int, moves: bo
     assert operators(merged) == (["AveragePool", "Conv"] if moves else ["Conv", "AveragePool"])
 
 
+@pytest.mark.parametrize(("channels", "moves"), [(48, True), (40, False)])
+def test_a_mean_over_more_channels_has_its_price(channels: int, moves: bool) -> None:
+    """What the Conv saves that leaves half of the channels is more than blocks cost, and less than planes."""
+    b = Builder()
+    y = b.conv(image(b, channels), channels, channels // 2, 1, 1)
+    report = merge(b.model(b("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2])))
+    assert (Rule.POOLING in rules(report)) is moves
+
+
 def test_a_mean_stays_behind_a_conv_that_makes_few_channels() -> None:
     """Of 32 channels 2 are left, and the mean at stride 1 saves the Conv nothing."""
     b = Builder()
