@@ -21,6 +21,9 @@ _CACHED_VALUES: Final = 1 << 18
 _SHARE: Final = 8
 """The shift is the mean of one sample in so many."""
 
+_NEAR: Final = 2
+"""A mean μ of so many standard deviations σ is near 0: about 0 the squares add up to μ² + σ² each, at most 5σ²."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -41,6 +44,11 @@ class Measured:
         minibatches, channels = self.shift.shape
         offset, square = self.sums.view(2, minibatches, -1, channels).sum(2).div_(self.count)
         return self.shift + offset, square.addcmul_(offset, offset, value=-1).clamp_(min=0)
+
+    def is_near_zero(self) -> bool:
+        """Return whether the mean of every channel is near 0, so that values of its kind can be measured about 0."""
+        mean, variance = self.mean_and_variance()
+        return bool((mean.square() <= _NEAR**2 * variance).all())
 
     @property
     def samples(self) -> int:
@@ -65,7 +73,7 @@ class Measured:
         return results_of(self.on_host)
 
 
-def measure(values: Tensor, mask: Tensor | None = None, *, minibatches: int = 1) -> Measured:
+def measure(values: Tensor, mask: Tensor | None = None, *, minibatches: int = 1, about_zero: bool = False) -> Measured:
     """Return the sums per sample and channel that the moments of ``values`` come from, without waiting for the device.
 
     One pass about a shift that a part of the samples gives (Chan, Golub, LeVeque 1983, "Algorithms for Computing the
@@ -80,6 +88,9 @@ def measure(values: Tensor, mask: Tensor | None = None, *, minibatches: int = 1)
     positions count where it is true, and there may be none. Without one, the samples may be those of several
     ``minibatches`` of one size, one after the other, each with a shift of its own.
 
+    ``about_zero`` is for values whose mean is expected near 0 (see `Measured.is_near_zero`): without a mask their shift
+    is then 0, which saves a third of the time.
+
     Raises:
         InputError: ``values`` has rank below 2, or no values.
     """
@@ -90,7 +101,7 @@ def measure(values: Tensor, mask: Tensor | None = None, *, minibatches: int = 1)
         assert minibatches == 1, "a mask is for one minibatch"
         return _measure_masked(values, mask)
     axes = tuple(range(2, values.ndim))
-    shift = _shift(values, minibatches, axes)
+    shift = _shift(values, minibatches, axes, about_zero=about_zero)
     sums = shift.new_empty(2, *values.shape[:2])
     count = values.numel() // values.shape[1] // minibatches
     if not axes:
@@ -102,17 +113,24 @@ def measure(values: Tensor, mask: Tensor | None = None, *, minibatches: int = 1)
     for start in range(0, len(values), rows):
         here = slice(start, start + rows)
         part = values[here]
-        offsets = torch.sub(part, reference if minibatches == 1 else reference[here], out=scratch[: len(part)])
+        room = scratch[: len(part)]
+        if about_zero:
+            offsets = part.to(shift.dtype)
+        else:
+            offsets = torch.sub(part, reference if minibatches == 1 else reference[here], out=room)
         torch.sum(offsets, axes, out=sums[0, here])
-        torch.sum(offsets.square_(), axes, out=sums[1, here])
+        torch.sum(torch.square(offsets, out=room), axes, out=sums[1, here])
     return Measured(count, None, shift, sums)
 
 
-def _shift(values: Tensor, minibatches: int, axes: tuple[int, ...]) -> Tensor:
-    """Return the mean (M, C) of the first samples of every minibatch."""
+def _shift(values: Tensor, minibatches: int, axes: tuple[int, ...], *, about_zero: bool) -> Tensor:
+    """Return the mean (M, C) of the first samples of every minibatch, or 0."""
+    precision = torch.promote_types(values.dtype, torch.float32)
+    if about_zero:
+        return values.new_zeros(minibatches, values.shape[1], dtype=precision)
     apart = values.unflatten(0, (minibatches, -1))
     some = apart[:, : -(-apart.shape[1] // _SHARE)]
-    return some.mean((1, *(axis + 1 for axis in axes)), dtype=torch.promote_types(values.dtype, torch.float32))
+    return some.mean((1, *(axis + 1 for axis in axes)), dtype=precision)
 
 
 def broadcastable(figures: Tensor, values: Tensor) -> Tensor:

@@ -39,10 +39,13 @@ class Call:
         return self.measured.on_host[self.position]
 
 
-def measured_calls(layer: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, minibatches: int = 1) -> list[Call]:
+def measured_calls(
+    layer: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, minibatches: int = 1, about_zero: bool = False
+) -> list[Call]:
     """Return the calls of a layer on an input (N, C, ...) and, in `bnfold.nn`'s layers, the mask (N, ...) beside it.
 
     The input may hold several ``minibatches`` of one size, one after the other; under a mask it is one.
+    ``about_zero`` is that of `measure`.
 
     Raises:
         InputError: there are no values per channel, or the mask is not of booleans, one for each of the values.
@@ -52,7 +55,7 @@ def measured_calls(layer: str, args: Sequence[Any], kwargs: Mapping[str, Any], *
     if mask is not None:
         _require_mask(layer, mask, (len(values), *values.shape[2:]))
     try:
-        measured = measure(values, mask, minibatches=minibatches)
+        measured = measure(values, mask, minibatches=minibatches, about_zero=about_zero)
     except InputError as error:
         raise InputError(f"BN layer {layer}: {error}") from error
     return [Call(layer, measured, position) for position in range(minibatches)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bnfold.errors import InputError
 from bnfold.population import Moments
+from bnfold.population.measure import measure
 from tests.population.networks import Columns, columns, moments_of
 
 SPREAD = np.array([1e-3, 1.0, 50.0])
@@ -83,6 +84,25 @@ def test_float32_values_keep_their_digits_at_large_means(layout: torch.memory_fo
     values = drawn((37, 3, 60, 70), 1e5, seed=5).float().contiguous(memory_format=layout)
     assert values.numel() > 1 << 18
     assert_moments(moments_of(values), columns(values), SINGLE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("size", [(37, 3, 60, 70), (41, 3, 11), (50, 3)])
+def test_values_near_zero_are_measured_about_it(size: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Without a shift the moments are right to float32's rounding of μ² + σ², at a mean of 1.5 standard deviations."""
+    values = drawn(size, 1.5, seed=5).to(dtype)
+    measured = measure(values, about_zero=True)
+    assert not measured.shift.any()
+    assert_moments(measured.results()[0], columns(values), SINGLE * (1 + 1.5**2))
+
+
+@pytest.mark.parametrize(("ratio", "near"), [(0.0, True), (1.8, True), (-1.8, True), (2.2, False), (-1e5, False)])
+def test_near_zero_is_within_two_standard_deviations(ratio: float, *, near: bool) -> None:
+    """One channel that is further away is enough to say no; so is one of which nothing is known."""
+    values = drawn((4000, 3), 0.0, seed=9)
+    values[:, 1] += ratio * SPREAD[1]
+    assert measure(values).is_near_zero() == measure(values, about_zero=True).is_near_zero() == near
+    assert not measure(values.index_fill(1, torch.tensor(2), torch.nan)).is_near_zero()
 
 
 def test_the_tolerance_rejects_the_difference_of_squares() -> None:

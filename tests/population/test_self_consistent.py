@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from bnfold.errors import InputError
 from bnfold.population import CalibrationReport, Estimator, calibrate
+from bnfold.population.minibatch import Call, measured_calls
 from tests.population.families import FAMILIES, SAMPLES, family, full_batch, furthest, pictures
 from tests.population.networks import Columns, columns, randomize
 from tests.population.uncaptured import Branching, Recurrent, Towers
@@ -59,6 +61,32 @@ def test_large_means_are_no_harm(name: str, ratio: float) -> None:
     inputs = pictures(ratio, torch.float64)
     report = calibrate(family(name, torch.float64), inputs.split(32))
     assert furthest(found(report), full_batch(family(name), inputs)) < EXACT
+
+
+@pytest.mark.parametrize("levels", [(0.0, 1e3), (0.0, 1e3, 0.0), (1e3, 0.0, 0.0)])
+def test_portions_far_from_the_one_before_keep_their_digits(levels: tuple[float, ...]) -> None:
+    """Batches of different extents, which are never joined, at levels that differ: float32 statistics of all values."""
+    generator = torch.Generator().manual_seed(3)
+    batches = [torch.randn(5, 3, 40 + k, generator=generator) + level for k, level in enumerate(levels)]
+    (layer,) = calibrate(nn.Sequential(nn.BatchNorm1d(3)), batches).layers
+    values = np.concatenate([columns(batch) for batch in batches])
+    # Sums of squares in float32, of which 3 bits are lost, each of some roundings.
+    np.testing.assert_allclose(layer.new_variance, values.var(axis=0, ddof=1), rtol=8 * 16 * 2.0**-24)
+    np.testing.assert_allclose(layer.new_mean, values.mean(axis=0), rtol=0, atol=16 * 2.0**-24 * values.std())
+
+
+def test_portions_are_measured_about_zero_where_the_one_before_was_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one never is, and one that proves to be far from 0 ends it."""
+    seen: list[bool] = []
+
+    def watched(*args: Any, about_zero: bool) -> list[Call]:
+        seen.append(about_zero)
+        return measured_calls(*args, about_zero=about_zero)
+
+    monkeypatch.setattr("bnfold.population.walk.measured_calls", watched)
+    levels = [0.0, 0.0, 1e3, 1e3, 0.0, 0.0]
+    calibrate(nn.Sequential(nn.BatchNorm1d(3)), [torch.randn(5, 3, 40 + k) + x for k, x in enumerate(levels)])
+    assert seen == [False, True, True, False, False, True]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
