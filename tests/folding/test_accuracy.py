@@ -96,6 +96,18 @@ def test_a_shift_that_would_drown_a_value(monkeypatch: pytest.MonkeyPatch) -> No
         check(errors(model, inputs))
 
 
+def test_a_shift_that_leaves_a_value_as_it_was() -> None:
+    """γ is tiny beside β; but the Conv is to read the normalization's own input, which is not large at all."""
+    models: list[ir.Model] = []
+    for seed in range(DRAWS):
+        b = Builder(dtype=np.float32, seed=seed)
+        x = b("Erf", b.input("N", 8, 6, 6))
+        normal = b.batch_norm(x, 8, gamma=np.full(8, 0.03), beta=np.ones(8), mean=np.zeros(8), variance=np.ones(8))
+        models.append(b.model(b.conv(normal, 8, 8, 1, 1)))
+    check(*(errors(model, random_inputs(model, seed=seed, batch=32)) for seed, model in enumerate(models)))
+    assert fold(models[0]).kept_count == 0
+
+
 def shifted(gamma: float, every: int, seed: int) -> ir.Model:
     """Return a graph in which γ of every so-manieth channel is small, and a Conv reads what is normalized besides."""
     b = Builder(dtype=np.float32, seed=seed)
