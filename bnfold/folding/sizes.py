@@ -113,17 +113,16 @@ class Sizes:
         return self._drowned(ids, weights, LARGEST_SUMMAND)
 
     def _are_drowned(self, ids: Ids, limit: float) -> np.ndarray:
+        """Return which values a shift makes larger than they were, and than ``limit`` times what they deviate.
+
+        Both bounds hold for the shifts of several folds together as for those of one.
+        """
         return self.after[ids] > np.maximum(limit**2 * self.least[ids], self.before[ids])
 
     def _drowned(self, ids: Ids, weights: Array, limit: float) -> Ids:
-        """Return which values drown, if all together do: what is added up is larger than either bound allows.
-
-        That is ``limit`` times what it would be without means, and what it is without shifts. Both hold for the shifts
-        of several folds together as for those of one.
-        """
-        least, before, after = (np.sum(weights * size[ids]) for size in (self.least, self.before, self.after))
-        drowned = self._are_drowned(ids, limit) & (after > max(limit**2 * least, before))
-        return ids[drowned]
+        """Return which of the values that are added up drown, if the sum, weighted, exceeds the limit as well."""
+        excess = np.sum(weights * (self.after[ids] - limit**2 * self.least[ids]))
+        return ids[self._are_drowned(ids, limit) & (excess > 0)]
 
 
 def _moments(removed: Sequence[Pointwise], kept: Sequence[Pointwise]) -> Iterator[tuple[Ids, Array, Array]]:

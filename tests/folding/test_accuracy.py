@@ -108,6 +108,15 @@ def test_a_shift_that_leaves_a_value_as_it_was() -> None:
     assert fold(models[0]).kept_count == 0
 
 
+def test_a_constant_that_would_drown_what_a_kept_normalization_gives() -> None:
+    """γ and β say how large its result is, where no other normalization reads it."""
+    b = Builder(dtype=np.float32)
+    normal = b.batch_norm(b("Erf", b.input("N", 3, 6, 6)), 3, gamma=[1.0, 0.0, 1.0])  # γ = 0: it stays
+    far = b("Add", normal, b.stored(np.full((3, 1, 1), 1e3)))
+    model = b.model(b("Concat", b.conv(far, 3, 4, 1, 1), b.conv(normal, 3, 4, 1, 1), axis=1))
+    check(errors(model, random_inputs(model, batch=32)))
+
+
 def shifted(gamma: float, every: int, seed: int) -> ir.Model:
     """Return a graph in which γ of every so-manieth channel is small, and a Conv reads what is normalized besides."""
     b = Builder(dtype=np.float32, seed=seed)
