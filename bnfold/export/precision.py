@@ -104,11 +104,19 @@ def in_double(model: ir.Model) -> ir.Model:
     """Return a copy of ``model`` in float64 throughout, to fold and merge in before `convert_precision` rounds once.
 
     Raises:
-        InputError: it has bodies of If, Loop or Scan, or sequences, whose types are not converted.
+        InputError: it has bodies of If, Loop or Scan, sequences, or operators that are not the standard's: their types
+            are not converted.
     """
     bodies = [node.name or node.op_type for graph in model.graph.subgraphs() for node in graph]
-    if bodies or has_sequences(model):
-        found = f"node {bodies[0]} is in a body of If, Loop or Scan" if bodies else "it computes with sequences"
+    foreign = [f"{node.name} ({node.op_type} of {node.domain})" for node in model.graph if node.domain]
+    found = None
+    if bodies:
+        found = f"node {bodies[0]} is in a body of If, Loop or Scan"
+    elif has_sequences(model):
+        found = "it computes with sequences"
+    elif foreign:
+        found = f"node {foreign[0]} is none of the standard's"
+    if found is not None:
         raise InputError(f"precision: the types of this graph cannot be converted: {found}.")
     twin = widened(model)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(twin)

@@ -215,3 +215,11 @@ def test_bodies_are_refused() -> None:
                        else_branch = e () => (float[2] q) { q = Neg(x) }> }"""
     with pytest.raises(InputError, match=r"node Relu is in a body of If, Loop or Scan\.$"):
         in_double(ir.from_proto(onnx.parser.parse_model(text)))
+
+
+def test_operators_of_another_domain_are_refused() -> None:
+    """No schema tells the types that they may have: of ONNX Runtime's own operators, say."""
+    text = """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+        g (float[2, 3] x, float[3, 4] w) => (float[2, 4] y) { [first] y = com.microsoft.FusedGemm(x, w) }"""
+    with pytest.raises(InputError, match=r"node first \(FusedGemm of com.microsoft\) is none of the standard's\.$"):
+        in_double(ir.from_proto(onnx.parser.parse_model(text)))
