@@ -97,6 +97,9 @@ RUNTIME_OPERATORS: dict[str, Operator] = {
 }
 """The same for what ONNX Runtime's optimizer leaves in the graphs that it saves; these have no opset of their own."""
 
+RUNTIME_STANDARD_OPERATORS: dict[str, Operator] = {"LayerNormalization": layer_norm}
+"""What its optimizer takes from the standard's domain for graphs whose opset is older than the operator."""
+
 COUNTING_OUTPUTS = frozenset({"MaxPool"})
 """Operators whose function is told how many outputs are wanted."""
 
@@ -114,7 +117,9 @@ def reference_operators(opset: int) -> list[type[OpRun]]:
     operators = {name: function for name, function in operators.items() if _existed(name, opset)}
     classes = [each for each in CLASSES if each.__name__ not in operators]
     own = [_reference_operator(name, opset, function) for name, function in operators.items()]
-    return [*classes, *own, *(_runtime_operator(*item) for item in RUNTIME_OPERATORS.items())]
+    early = {name: f for name, f in RUNTIME_STANDARD_OPERATORS.items() if name not in operators}
+    theirs = [_runtime_operator("", *item) for item in early.items()]
+    return [*classes, *own, *theirs, *(_runtime_operator(RUNTIME_DOMAIN, *item) for item in RUNTIME_OPERATORS.items())]
 
 
 def _existed(name: str, opset: int) -> bool:
@@ -138,9 +143,9 @@ def _reference_operator(name: str, opset: int, function: Operator) -> type[OpRun
     return type(name, (OpRun,), {"op_domain": "", "op_schema": schema, "_run": run})
 
 
-def _runtime_operator(name: str, function: Operator) -> type[OpRun]:
+def _runtime_operator(domain: str, name: str, function: Operator) -> type[OpRun]:
     def run(_: OpRun, *inputs: Value | None, **attributes: Any) -> tuple[Value, ...]:
         results = function(*inputs, **attributes)
         return results if isinstance(results, tuple) else (results,)
 
-    return type(name, (OpRun,), {"op_domain": RUNTIME_DOMAIN, "op_schema": None, "_run": run})
+    return type(name, (OpRun,), {"op_domain": domain, "op_schema": None, "_run": run})

@@ -129,6 +129,38 @@ def test_a_graph_laid_out_for_one_processor_is_refused(tmp_path: Path) -> None:
         verify(original, candidate, {"x": normal(8, 4, 6, 5)})
 
 
+def test_layer_normalization_before_the_standard_had_it(tmp_path: Path) -> None:
+    """ONNX Runtime fuses one into a graph of opset 13, four before its own, and without a schema."""
+    node = helper.make_node
+    weights = {
+        "two": np.array(2, np.float32),
+        "tiny": np.array(0.25, np.float32),
+        "g": normal(8),
+        "b": normal(8, seed=1),
+    }
+    nodes = [
+        node("ReduceMean", ["x"], ["mean"], axes=[-1]),
+        node("Sub", ["x", "mean"], ["centred"]),
+        node("Pow", ["centred", "two"], ["squares"]),
+        node("ReduceMean", ["squares"], ["variance"], axes=[-1]),
+        node("Add", ["variance", "tiny"], ["positive"]),
+        node("Sqrt", ["positive"], ["deviation"]),
+        node("Div", ["centred", "deviation"], ["normalized"]),
+        node("Mul", ["normalized", "g"], ["scaled"]),
+        node("Add", ["scaled", "b"], ["y"]),
+    ]
+    proto = model(nodes, {"x": ["N", 7, 8]}, {"y": ["N", 7, 8]}, weights)
+    proto.opset_import[0].version = 13
+    original = saved(proto, tmp_path / "original.onnx")
+    candidate = optimized(original, "ORT_ENABLE_EXTENDED")
+    assert [node.op_type for node in onnx.load(candidate).graph.node] == ["LayerNormalization"]
+    x = {"x": normal(4, 7, 8, seed=2)}
+    exact, ours = (Oracle(ir.load(path)).run(x)["y"] for path in (original, candidate))
+    # The double twin of the original squares by a power; some tens of roundings of 2⁻⁵³ lie between the two.
+    np.testing.assert_allclose(ours, exact, rtol=1e-13, atol=1e-13)
+    assert verify(original, candidate, x).verdict is Verdict.EQUIVALENT
+
+
 def test_channels_last() -> None:
     """Of x (N, H, W, C), with a summand of the same layout."""
     x, weight, summand = (
