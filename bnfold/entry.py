@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
-    from bnfold.export import Bundle, Precision, Strategy
+    from bnfold.export import Bundle, Precision, Strategy, Target
     from bnfold.folding import FoldReport, Objective, Outcome
     from bnfold.modules import ExampleInputs, ModuleT
 
@@ -65,6 +65,7 @@ def export_bundle(
     strategy: "Strategy | None" = None,
     opset: int | None = None,
     precision: "Precision | None" = None,
+    target: "Target | None" = None,
     force: bool = False,
 ) -> "Bundle":
     """Fold, merge and optimize a model and write it to ``folder`` with golden data: ``bnfold export`` for Python.
@@ -74,16 +75,17 @@ def export_bundle(
         folder: the bundle.
         inputs: golden inputs, ``(N, *sample)``, arrays or tensors: by name; or one, or a tuple, in the order of the
             model's inputs. A module's inputs are named as they are here, or after its arguments.
-        strategy: as `bnfold.export.transform`, like the next two.
+        strategy: as `bnfold.export.transform`, like the next three.
         opset: operator set to write.
         precision: type of the weights.
+        target: `Target.ORT` for operators that ONNX Runtime alone knows; None for a file that every runtime loads.
         force: replace the bundle that is at ``folder``.
 
     Raises:
         InputError: the module cannot be captured, the inputs do not fit, or the folder is in the way.
         MissingDependencyError: ONNX Runtime is not installed.
     """
-    from bnfold.export import Strategy, transform, write_bundle
+    from bnfold.export import Strategy, Target, transform, write_bundle
     from bnfold.verify.signature import Signature
 
     if isinstance(inputs, Mapping):
@@ -101,7 +103,14 @@ def export_bundle(
     if len(arrays) != len(expected):
         raise InputError(f"inputs: the model takes {len(expected)} ({', '.join(expected)}), found {len(arrays)}.")
     named = dict(zip(names or expected, arrays, strict=True))
-    made = transform(graph.clone(), strategy=strategy or Strategy(), opset=opset, precision=precision, inputs=named)
+    made = transform(
+        graph.clone(),
+        strategy=strategy or Strategy(),
+        opset=opset,
+        precision=precision,
+        inputs=named,
+        target=target or Target.ONNX,
+    )
     return write_bundle(
         Path(folder),
         model=made.graph,
@@ -110,6 +119,7 @@ def export_bundle(
         fold_report=made.to_dict(),
         provenance={},
         force=force,
+        target=made.target,
     )
 
 

@@ -5,12 +5,13 @@ import math
 from collections.abc import Iterator
 
 from bnfold.bundle.manifest import Manifest, Port
+from bnfold.export.target import TargetReport
 
 _TEXT = """\
 # {model}, folded by bnfold
 
 `{model}` is ready to serve: ONNX opset {opset}, Batch Normalization folded into the weights. The folder also holds the
-evidence that it computes the same as the network that it was made from.
+evidence that it computes the same as the network that it was made from.{target}
 
 | | name | type | shape |
 |---|---|---|---|
@@ -22,7 +23,7 @@ evidence that it computes the same as the network that it was made from.
 import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession("{model}", providers=["CPUExecutionProvider"])  # or "CUDAExecutionProvider"
+session = onnxruntime.InferenceSession("{model}", providers=["CPUExecutionProvider"]){device}
 inputs = {{
 {feeds}
 }}
@@ -74,6 +75,13 @@ _CPP = {
 """What C++ calls the types of ONNX, where that is not ONNX's word with ``_t`` behind it."""
 
 
+_TARGET = """
+
+ONNX Runtime {version} has fused it for its CPU provider{operators}. Only ONNX Runtime loads it, of that version or a
+newer one."""
+
+_DEVICE = '  # or "CUDAExecutionProvider"'
+
 _TRACE = """
 
 `trace.safetensors` says, in a few hundred numbers each, what the values inside the model have to be on the first golden
@@ -83,8 +91,8 @@ _TRACE_ROW = """
 | `trace.safetensors` | values inside the model: sums of their parts under random signs, in float64 |"""
 
 
-def readme(manifest: Manifest, model: str, *, traced: bool = False) -> str:
-    """Return the text, for the model file called ``model``; ``traced`` if there is a trace."""
+def readme(manifest: Manifest, model: str, *, traced: bool = False, target: TargetReport | None = None) -> str:
+    """Return the text, for the model file called ``model``; ``traced`` if there is a trace, ``target`` if fused."""
     rows = [("input", port) for port in manifest.inputs] + [("output", port) for port in manifest.outputs]
     return _TEXT.format(
         model=model,
@@ -92,10 +100,17 @@ def readme(manifest: Manifest, model: str, *, traced: bool = False) -> str:
         ports="\n".join(f"| {kind} | `{port.name}` | {port.type} | {_shape(port)} |" for kind, port in rows),
         feeds="\n".join(f'    "{port.name}": {_example(port)},' for port in manifest.inputs),
         samples=manifest.samples,
+        target="" if target is None else _target(target),
+        device=_DEVICE if target is None else "",
         trace=_TRACE if traced else "",
         trace_row=_TRACE_ROW if traced else "",
-        cpp="\n".join(_cpp(manifest, model)),
+        cpp="\n".join(_cpp(manifest, model, cpu_only=target is not None)),
     )
+
+
+def _target(target: TargetReport) -> str:
+    own = ", ".join(target.operators)
+    return _TARGET.format(version=target.onnxruntime, operators=own and f" ({own})")
 
 
 def _shape(port: Port) -> str:
@@ -111,11 +126,12 @@ def _extents(port: Port) -> list[int]:
     return [dim if isinstance(dim, int) else 1 for dim in port.shape or ()]
 
 
-def _cpp(manifest: Manifest, model: str) -> Iterator[str]:
+def _cpp(manifest: Manifest, model: str, *, cpu_only: bool) -> Iterator[str]:
     """Yield the lines of a program that feeds zeros."""
     yield from (f"#include <{header}>" for header in ("algorithm", "cstdint", "vector"))
     yield from ("", "#include <onnxruntime_cxx_api.h>", "", "int main() {", "  Ort::Env env;")
-    yield "  Ort::SessionOptions options;  // for a GPU: options.AppendExecutionProvider_CUDA_V2(...)"
+    gpu = "" if cpu_only else "  // for a GPU: options.AppendExecutionProvider_CUDA_V2(...)"
+    yield f"  Ort::SessionOptions options;{gpu}"
     yield f'  Ort::Session session(env, ORT_TSTR("{model}"), options);'
     yield "  Ort::AllocatorWithDefaultOptions allocator;"
     yield "  std::vector<Ort::Value> inputs;"

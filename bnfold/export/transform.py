@@ -1,4 +1,4 @@
-"""All that makes a graph fit to be served, in the order in which it pays: fold, merge, narrow, optimize."""
+"""All that makes a graph fit to be served, in the order in which it pays: fold, merge, narrow, optimize, fuse."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ import onnx_ir as ir
 from bnfold.export.account import Account, account
 from bnfold.export.optimize import optimize
 from bnfold.export.precision import Precision, PrecisionReport, convert_precision, in_double
+from bnfold.export.target import Target, TargetReport, fuse, require_fusable
 from bnfold.folding import Objective, fold
 from bnfold.folding.equalize import EqualizeReport, equalize
 from bnfold.merging import merge
@@ -48,16 +49,23 @@ class Transformed:
         account: what fold and merge did.
         precisions: the type of every operator, if one was asked for.
         ranges: those of the weights that were evened out, if that was asked for.
+        target: what ONNX Runtime made of the graph, if that was asked for.
     """
 
     graph: ir.Model
     account: Account
     precisions: PrecisionReport | None = None
     ranges: EqualizeReport | None = None
+    target: TargetReport | None = None
 
     def reports(self) -> dict[str, Any]:
         """Return the reports beside the fold's, for JSON: those of the steps that were asked for."""
-        reports = {"merge": self.account.merges, "precision": self.precisions, "equalize": self.ranges}
+        reports = {
+            "merge": self.account.merges,
+            "precision": self.precisions,
+            "equalize": self.ranges,
+            "target": self.target,
+        }
         return {name: report.to_dict() for name, report in reports.items() if report is not None}
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +82,7 @@ def transform(
     precision: Precision | None = None,
     inputs: Mapping[str, npt.NDArray[Any]] | None = None,
     even_ranges: bool = False,
+    target: Target = Target.ONNX,
 ) -> Transformed:
     """Fold, merge and optimize ``graph``, which is edited; where a precision is asked for, in float64 until the end.
 
@@ -85,23 +94,30 @@ def transform(
         precision: type of the weights, rounded to it once; None for the graph's own types.
         inputs: by which ``precision`` tells what may be narrowed, each (N, *sample).
         even_ranges: whether the ranges of weights are evened out, for those who quantize next.
+        target: whether ONNX Runtime's own operators may be in the graph; see `bnfold.export.target`.
 
     Raises:
-        InputError: the model is not a valid one, its weights are not finite, or it cannot be said in ``opset``.
+        InputError: the model is not a valid one, its weights are not finite, or it cannot be said in ``opset``; or
+            ``target`` is of no use to it.
+        MissingDependencyError: ``target`` is `Target.ORT`, and ONNX Runtime is not installed.
     """
     ports = {
         str(port.name): port.dtype for port in (*graph.graph.inputs, *graph.graph.outputs) if port.dtype is not None
     }
     if precision is not None:
         precision = Precision(precision)  # a plain string has the value, but none of the properties
+    if Target(target) is Target.ORT:
+        require_fusable(graph, dtype=None if precision is None else precision.dtype, provider=provider)
+    if precision is not None:
         optimize(graph, opset=opset)  # which types an operator may have depends on the operator set
         graph = in_double(graph)
     report = fold(graph, strategy.objective, provider=provider, duplicate_weights=strategy.duplicate_weights)
     both = account(report, merge(graph), graph) if strategy.merge else Account(report)
     ranges = equalize(graph) if even_ranges else None
-    if precision is None:
-        optimize(graph, opset=opset)
-        return Transformed(graph, both, ranges=ranges)
-    precisions = convert_precision(graph, precision, ports=ports, inputs=inputs or {})
-    optimize(graph)
-    return Transformed(graph, both, precisions, ranges)
+    precisions = None
+    if precision is not None:
+        precisions = convert_precision(graph, precision, ports=ports, inputs=inputs or {})
+        opset = None  # converted already
+    optimize(graph, opset=opset)
+    fused = fuse(graph) if Target(target) is Target.ORT else None
+    return Transformed(graph, both, precisions, ranges, fused)

@@ -39,12 +39,20 @@ dynamic_batching { }
 """
 
 
-def triton_config(inputs: Sequence[Port], outputs: Sequence[Port], *, largest_batch: int) -> str:
+_CPU_ONLY = """\
+# The graph is fused for ONNX Runtime's CPU provider; by default, the server would take a GPU where there is one.
+instance_group [ { kind: KIND_CPU } ]
+"""
+
+
+def triton_config(
+    inputs: Sequence[Port], outputs: Sequence[Port], *, largest_batch: int, cpu_only: bool = False
+) -> str:
     """Return the text of ``config.pbtxt``.
 
     Where the first extent of all ports is one that varies, and the same, it is the batch that the server fills, up to
     ``largest_batch`` samples; else the server takes extents as they are. Where a rank or a type is not known to Triton,
-    the ports are left out: the server asks the model then.
+    the ports are left out: the server asks the model then. ``cpu_only`` keeps it from running on a GPU.
     """
     ports = [*inputs, *outputs]
     leading = {port.shape[0] if port.shape else None for port in ports}
@@ -53,7 +61,7 @@ def triton_config(inputs: Sequence[Port], outputs: Sequence[Port], *, largest_ba
     if all(port.shape is not None and port.type in _TYPES for port in ports):
         text += "".join(_port("input", port, batched=batched) for port in inputs)
         text += "".join(_port("output", port, batched=batched) for port in outputs)
-    return text + (_BATCHING if batched else "")
+    return text + (_BATCHING if batched else "") + (_CPU_ONLY if cpu_only else "")
 
 
 def _port(kind: str, port: Port, *, batched: bool) -> str:

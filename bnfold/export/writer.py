@@ -14,6 +14,7 @@ from bnfold.errors import InputError
 from bnfold.export.golden import Golden, compute_golden
 from bnfold.export.readme import readme
 from bnfold.export.stamp import stamp, summary
+from bnfold.export.target import TargetReport
 from bnfold.export.triton import triton_config
 from bnfold.export.versions import versions
 from bnfold.files import atomic_directory, require_output, sha256
@@ -34,6 +35,7 @@ def write_bundle(
     provenance: Mapping[str, object],
     force: bool,
     max_shard_size: int | None = None,
+    target: TargetReport | None = None,
 ) -> Bundle:
     """Write ``model`` and the evidence that it is ``original`` to ``folder``, all at once, and return it as read back.
 
@@ -48,6 +50,7 @@ def write_bundle(
         provenance: where the graph came from; ``sha256`` in it, if any, is the source's hash.
         force: replace the bundle that is at ``folder``. What is no bundle is never replaced.
         max_shard_size: as `bnfold.graph.save`; side files are listed in the manifest with their hashes, too.
+        target: what ONNX Runtime made of ``model``, if it was fused: README and server configuration say so.
 
     Raises:
         InputError: the folder is in the way or cannot be written, or as `compute_golden`.
@@ -75,9 +78,9 @@ def write_bundle(
             provenance=provenance,
             versions=versions(),
         )
-        (new / README).write_text(readme(manifest, MODEL, traced=trace is not None), encoding="utf-8")
+        (new / README).write_text(readme(manifest, MODEL, traced=trace is not None, target=target), encoding="utf-8")
         batch = min(golden.samples, LARGEST_BATCH)
-        config = triton_config(manifest.inputs, manifest.outputs, largest_batch=batch)
+        config = triton_config(manifest.inputs, manifest.outputs, largest_batch=batch, cpu_only=target is not None)
         (new / TRITON).write_text(config, encoding="utf-8")
         files = {path.name: FileEntry(sha256(path), path.stat().st_size) for path in sorted(new.iterdir())}
         (new / MANIFEST).write_text(replace(manifest, files=files).to_json(), encoding="utf-8")

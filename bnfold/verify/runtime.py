@@ -141,13 +141,15 @@ def open_session(
     tf32: bool = False,
     threads: int | None = None,
     cuda_graph: bool = False,
+    fused: Path | None = None,
 ) -> Session:
     """Open ``model`` on ``provider``, with the runtime's graph optimizations all on or all off.
 
     ``record`` keeps the placement of every node during the first ``recorded`` runs; such a session is closed by
     ``with`` or by ``close``. ``tf32`` lets the provider round operands to TF32, which it may not otherwise.
     ``threads`` are those that one operator's work is divided among; None leaves their number to the runtime.
-    ``cuda_graph`` needs a `Session.bound` call.
+    ``cuda_graph`` needs a `Session.bound` call. ``fused`` is where the runtime writes the optimized graph, with weights
+    beside it; it is then optimized as far as every processor can run it.
 
     Raises:
         MissingDependencyError: ONNX Runtime is not installed.
@@ -160,7 +162,7 @@ def open_session(
         preload(onnxruntime)
     folder = tempfile.TemporaryDirectory(prefix="bnfold-profile-") if record else None
     try:
-        options = _session_options(onnxruntime, optimized=optimized, profile_folder=folder and folder.name)
+        options = _session_options(onnxruntime, optimized=optimized, profile_folder=folder and folder.name, fused=fused)
         if threads is not None:
             options.intra_op_num_threads = threads
         asked = provider.options(tf32=tf32, cuda_graph=cuda_graph)
@@ -242,7 +244,9 @@ def _check_provider(onnxruntime: ModuleType, session: Any, provider: Provider) -
         raise _not_attested(provider, [fallback, *missing])
 
 
-def _session_options(onnxruntime: ModuleType, *, optimized: bool, profile_folder: str | None) -> Any:
+def _session_options(
+    onnxruntime: ModuleType, *, optimized: bool, profile_folder: str | None, fused: Path | None
+) -> Any:
     levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
@@ -253,6 +257,12 @@ def _session_options(onnxruntime: ModuleType, *, optimized: bool, profile_folder
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(profile_folder) / "profile")
+    if fused is not None:
+        options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED  # the next one lays weights out for one processor
+        options.optimized_model_filepath = str(fused)
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{fused.name}.data"
+        )
     return options
 
 

@@ -4,6 +4,7 @@ from typing import get_args
 import pytest
 
 from bnfold.export import Precision as ExportPrecision
+from bnfold.export import Target
 from bnfold.folding import COSTS, Objective
 from bnfold.population import Estimator
 from bnfold.training import Device, Keep, Optimizer, Precision, Schedule, builtin_names
@@ -24,6 +25,7 @@ from bnfold_cli.samples import builtin_models
         (choices.Device, Device),
         (choices.Precision, Precision),
         (choices.ExportPrecision, ExportPrecision),
+        (choices.Target, Target),
         (choices.Keep, Keep),
     ],
 )

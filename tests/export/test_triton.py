@@ -33,6 +33,14 @@ def test_extents_that_are_no_batch_are_left_as_they_are() -> None:
     assert "dims: [1]\n  reshape { shape: [ ] }" in triton_config((), (Port("y", "float", ()),), largest_batch=8)
 
 
+def test_what_is_fused_for_the_cpu_stays_there() -> None:
+    """By default, Triton takes a GPU where there is one."""
+    ports = (Port("x", "float", ("batch", 3)),)
+    told = "instance_group [ { kind: KIND_CPU } ]\n"
+    assert triton_config(ports, ports, largest_batch=8, cpu_only=True).endswith(told)
+    assert "instance_group" not in triton_config(ports, ports, largest_batch=8)
+
+
 def test_what_triton_has_no_word_for_is_left_to_the_server() -> None:
     """It asks the model for what the configuration does not say."""
     for odd in (Port("x", "float", None), Port("x", "complex64", ("batch", 3))):

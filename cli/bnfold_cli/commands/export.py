@@ -12,6 +12,7 @@ EXAMPLES = (
     "bnfold export model.onnx -o bundle --opset 17 --samples 32",
     "bnfold export model.onnx -o bundle --data npz:cats.npz --force",
     "bnfold export model.onnx -o bundle --precision float16",
+    "bnfold export model.onnx -o bundle --target ort",
     "bnfold export model.onnx -o bundle --tune 8 --provider cuda",
     "bnfold export model.onnx -o bundle --dynamic images=batch,3,h,w --rename images=x",
     "bnfold export model.onnx -o bundle --preprocess 'mean=0.485,0.456,0.406;std=0.229,0.224,0.225;uint8'",
@@ -40,6 +41,15 @@ def run(
             "much in float32; mixed narrows convolutions and matrix products alone; by default the source's own types",
         ),
     ] = None,
+    target: Annotated[
+        choices.Target,
+        choice(
+            "--target",
+            choices.Target,
+            help="Which runtimes load the model: all that know the ONNX standard, or ONNX Runtime alone, which has "
+            "fused it beforehand, for its CPU provider",
+        ),
+    ] = "onnx",
     equalize: Annotated[
         bool,
         option(
@@ -115,6 +125,7 @@ def run(
         seed=seed,
         objective=objective,
         precision=precision,
+        target=target,
         equalize=equalize,
         max_shard_size=None if max_shard_size is None else parse_size("--max-shard-size", max_shard_size),
         ports=Ports(preprocess, tuple(shape or ()), tuple(rename or ())),

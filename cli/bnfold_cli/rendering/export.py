@@ -10,7 +10,7 @@ from bnfold_cli.rendering.fold import kept, merged, verdict
 from bnfold_cli.rendering.tables import figures, milliseconds, texts
 
 if TYPE_CHECKING:
-    from bnfold.export import PrecisionReport, Tuning
+    from bnfold.export import PrecisionReport, TargetReport, Tuning
     from bnfold.folding.equalize import EqualizeReport
     from bnfold_cli.work.export import Exported
 
@@ -35,6 +35,8 @@ def exported(result: "Exported") -> Iterator[Table | str]:
     if result.transformed.precisions is not None:
         yield from precisions(result.transformed.precisions)
         yield from limits(result.transformed.precisions, result)
+    if result.transformed.target is not None:
+        yield fused(result.transformed.target)
     if result.unloadable is not None:
         yield (
             f"Note: ONNX Runtime's CPU provider cannot load this bundle: {result.unloadable}. Verify and run it on a "
@@ -45,6 +47,13 @@ def exported(result: "Exported") -> Iterator[Table | str]:
     golden = result.data or "random values"
     yield f"Opset {result.opset}; {result.samples} golden samples of {golden}."
     yield f"The bundle is in {result.output}."
+
+
+def fused(report: "TargetReport") -> str:
+    """Return what ONNX Runtime made of the graph."""
+    own = ", ".join(f"{number} {operator}" for operator, number in report.operators.items())
+    which = f"with {own}, which only ONNX Runtime knows" if own else "none of them its own"
+    return f"ONNX Runtime {report.onnxruntime} has fused {report.before} nodes to {report.after}, {which}."
 
 
 def tuned(tuning: "Tuning") -> Iterator[Table | str]:

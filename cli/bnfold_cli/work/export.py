@@ -80,6 +80,7 @@ def export(
     seed: int = 0,
     objective: choices.Objective = "latency",
     precision: choices.ExportPrecision | None = None,
+    target: choices.Target = "onnx",
     equalize: bool = False,
     ports: Ports = Ports(),  # noqa: B008  (frozen)
     max_shard_size: int | None = None,
@@ -101,6 +102,7 @@ def export(
         seed: of random values.
         objective: what the fold is for.
         precision: name of a `bnfold.export.Precision`; None for the source's own.
+        target: which runtimes load the model.
         equalize: even out the ranges of weights.
         ports: names, preprocessing and extents of inputs and outputs.
         max_shard_size: bytes of a file of weights beside the model; None for weights in the model, if it can hold them.
@@ -111,12 +113,12 @@ def export(
         progress: told of every graph and round that is measured.
 
     Raises:
-        InputError: no such source or data, an opset that cannot be had, a batch that the graph does not take, or the
-            folder is in the way.
+        InputError: no such source or data, an opset that cannot be had, a batch that the graph does not take, a target
+            that is of no use to it, or the folder is in the way.
         AttestationError: the provider cannot be loaded here.
     """
     require_folder_output(output, marker=MANIFEST, kind="bundle", force=force)
-    from bnfold.export import Precision, Strategy, Transformed, transform, write_bundle
+    from bnfold.export import Precision, Strategy, Target, Transformed, transform, write_bundle
     from bnfold.folding import Objective, count_nodes
     from bnfold.verify import Provider
 
@@ -136,6 +138,7 @@ def export(
             precision=None if precision is None else Precision(precision),
             inputs=inputs,
             even_ranges=equalize,
+            target=Target(target),
         )
 
     if batch is None:
@@ -155,6 +158,7 @@ def export(
             provenance=provenance,
             force=force,
             max_shard_size=max_shard_size,
+            target=transformed.target,
         )
     rare = {"double", "bfloat16"}  # in which few operators have a kernel
     return Exported(
