@@ -8,6 +8,7 @@ from onnxscript.rewriter import RewriteRuleSet
 from onnxscript.rewriter.rules.common import no_op_transpose_rule, reshape_reshape_rule, transpose_transpose_rule
 
 from bnfold.export.check import check, objection
+from bnfold.export.gelus import use_gelus
 from bnfold.export.opset import convert_opset
 from bnfold.export.rows import use_gemms
 from bnfold.graph.computed_weights import store_computed_weights
@@ -36,11 +37,11 @@ def optimize(model: ir.Model, *, opset: int | None = None) -> None:
 
     Constants and shape arithmetic are folded (exactly, and never at the price of a much larger file, see
     `bnfold.graph.constant_folding`), identities, inference dropouts, transpositions and reshapes that cancel skipped,
-    concatenations in a row joined, linear layers of (N, L, C) written as Gemm, equal nodes and small equal initializers
-    shared, what is unused removed. Extents are named after those of the inputs. Inputs and outputs keep names, types,
-    order and symbolic shapes; every value stays the same, except where a Gemm or an operator of another ``opset``
-    rounds elsewhere, and for weights that the graph computes from others (weight norm), which are stored as what they
-    are in float64.
+    concatenations in a row joined, linear layers of (N, L, C) written as Gemm, Gelus as runtimes fuse them, equal nodes
+    and small equal initializers shared, what is unused removed. Extents are named after those of the inputs. Inputs and
+    outputs keep names, types, order and symbolic shapes; every value stays the same, except where a Gemm, a Gelu or an
+    operator of another ``opset`` rounds elsewhere, and for weights that the graph computes from others (weight norm),
+    which are stored as what they are in float64.
 
     A graph that a pass cannot handle, or that the checker accepts before and refuses after, stays as it was, with a
     warning.
@@ -69,6 +70,7 @@ def _simplify_checked(model: ir.Model) -> str | None:
             store_computed_weights(model)
             if use_gemms(model):
                 _reduce(model)
+            use_gelus(model)
             _share(model)
         reason = objection(model, strict=strict)
     except RuntimeError as error:  # what onnxscript's constant folding raises, whatever went wrong in it

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from bnfold.folding.costs import COSTS, Candidate, Costs, dearest_first, fastest
 from bnfold.folding.forms import Linear, Normalization, Pointwise, Threshold
+from bnfold.folding.gelus import keep_gelus
 from bnfold.folding.network import Facts, Network, Opaque
 from bnfold.folding.outcomes import outcomes
 from bnfold.folding.report import Outcome, Reason
@@ -95,6 +96,8 @@ def make_plan(
     """
     objective = Objective(objective)  # a plain string would compare unequal to every member, silently
     facts = Facts(model, graph)
+    if objective is Objective.LATENCY:
+        limits = (*limits, keep_gelus)
     tries = list(_tries(facts, limits))
     network, removals = _most(tries)
     if objective is Objective.LATENCY and tries[0][1].refused:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from bnfold.graph.constants import Constants
+from bnfold.graph.gelus import find_gelus
 from bnfold.graph.readers import only_reader
 from bnfold.graph.shapes import Dims, dims_of, infer_values
 
@@ -18,7 +19,13 @@ KEEPING = frozenset({"Add", "Div", "Identity", "Mul", "Neg", "Sub", "Sum"})
 
 
 class Facts:
-    """A graph's constants and shapes. Shapes are kept by name: a value that takes a name takes the shape, too."""
+    """A graph's constants and shapes. Shapes are kept by name: a value that takes a name takes the shape, too.
+
+    Attributes:
+        graph: the graph.
+        opset: version of the standard operators.
+        fused: nodes that a runtime makes one of, and that stay for it.
+    """
 
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
@@ -27,6 +34,11 @@ class Facts:
         self._model = model
         self._constants = Constants(model)
         self._rows = self._found_rows()
+        self.fused = self._found_fused()
+
+    def _found_fused(self) -> set[ir.Node]:
+        """Return the nodes of Gelus, which stay whole: a runtime makes one of them."""
+        return {node for gelu in find_gelus(self.graph, self._constants) for node in gelu.nodes}
 
     def _found_rows(self) -> set[ir.Value]:
         """Return what matrix products compute, by way of what keeps axes, and what is of rank 2 anyway."""
@@ -54,9 +66,10 @@ class Facts:
         return (extent, 0) if isinstance(extent, int) else None
 
     def forget(self) -> None:
-        """Read constants and rows anew after an edit."""
+        """Read constants, rows and what is fused anew after an edit."""
         self._constants = Constants(self._model)
         self._rows = self._found_rows()
+        self.fused = self._found_fused()
 
     def declare(self, value: ir.Value, like: ir.Value, channels: int | None = None) -> None:
         """Give a new value type and shape of another one, ``channels`` instead of its own if given."""

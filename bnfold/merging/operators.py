@@ -198,8 +198,8 @@ OPERATORS: dict[str, Callable[[ir.Node, Facts], Meaning | None]] = {
 
 
 def meaning(node: ir.Node, facts: Facts) -> Meaning | None:
-    """Return what a node computes, None where that is not linear, or not known."""
-    rule = OPERATORS.get(node.op_type) if node.domain in {"", "ai.onnx"} else None
+    """Return what a node computes, None where that is not linear, not known, or part of what a runtime fuses."""
+    rule = OPERATORS.get(node.op_type) if node.domain in {"", "ai.onnx"} and node not in facts.fused else None
     if rule is None or any(attribute.is_ref() for attribute in node.attributes.values()):
         return None
     return rule(node, facts)
