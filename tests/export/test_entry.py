@@ -73,6 +73,16 @@ def test_a_graph_stays_as_it_was(tmp_path: Path) -> None:
     bnfold.export_bundle(graph, tmp_path / "b", arrays, force=True)
 
 
+def test_a_graph_with_a_sequence_of_tensors(tmp_path: Path) -> None:
+    """Which the oracle passes on, and traces and judgements leave out."""
+    b = Builder(dtype=np.float32)
+    x = b.input("N", 3, 6, 6)
+    some = b("SequenceConstruct", b("Relu", b.batch_norm(b.conv(x, 3, 3, 1, 1), 3)), x)
+    bnfold.export_bundle(b.model(b("ConcatFromSequence", some, axis=1)), tmp_path / "b", IMAGES)
+    assert (tmp_path / "b" / "trace.safetensors").exists()
+    assert verify_bundle(tmp_path / "b").exit_code == 0
+
+
 def test_a_precision_may_be_named_by_its_string(tmp_path: Path) -> None:
     """As an objective may; and an unknown one is an error before anything is written."""
     b = Builder(dtype=np.float32)

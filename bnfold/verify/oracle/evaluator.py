@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -110,7 +110,8 @@ class Oracle:
     ) -> dict[str, Value]:
         """Return the values named in ``outputs`` (any values of the main graph; default: the graph's outputs).
 
-        ``hook`` is told of every node when it has been evaluated, and may put other values in the place of its results.
+        ``hook`` is told of every node when it has been evaluated, and may put other values in the place of its results;
+        sequences, which are no tensors, pass it by.
         ``weights`` take the place of initializers; each is asked for when its first reader's turn has come.
 
         Raises:
@@ -133,9 +134,12 @@ class Oracle:
             for node, names in zip(self._nodes, self._readers, strict=True):
                 values |= _asked_for(others, names, values)
                 results = _evaluate(node, values)
+                tensors = {name: value for name, value in results.items() if isinstance(value, np.ndarray)}
                 if first is not None:
-                    first.keep(results)
-                values |= results if hook is None else hook(Step(node, values), results)
+                    first.keep(tensors)
+                values |= results
+                if hook is not None:
+                    values |= hook(Step(node, values), tensors)
                 waiting.subtract(names)
                 for name in (*names, *node.output):
                     if waiting[name] <= 0:
@@ -220,7 +224,8 @@ def _names_read(node: onnx.NodeProto) -> set[str]:
     return names
 
 
-def _evaluate(node: OpRun, values: Mapping[str, Value | None]) -> dict[str, Value]:
+def _evaluate(node: OpRun, values: Mapping[str, Value | None]) -> dict[str, Any]:
+    """Return a node's results by name: arrays, or lists of arrays where they are sequences."""
     arguments = [values[name] for name in node.input]
     try:
         results = node.run(*arguments, context=dict(values)) if node.need_context() else node.run(*arguments)
