@@ -34,11 +34,7 @@ class Facts:
         self._model = model
         self._constants = Constants(model)
         self._rows = self._found_rows()
-        self.fused = self._found_fused()
-
-    def _found_fused(self) -> set[ir.Node]:
-        """Return the nodes of Gelus, which stay whole: a runtime makes one of them."""
-        return {node for gelu in find_gelus(self.graph, self._constants) for node in gelu.nodes}
+        self.fused = {node for gelu in find_gelus(self.graph, self._constants) for node in gelu.nodes}
 
     def _found_rows(self) -> set[ir.Value]:
         """Return what matrix products compute, by way of what keeps axes, and what is of rank 2 anyway."""
@@ -66,10 +62,9 @@ class Facts:
         return (extent, 0) if isinstance(extent, int) else None
 
     def forget(self) -> None:
-        """Read constants, rows and what is fused anew after an edit."""
+        """Read constants and rows anew after an edit."""
         self._constants = Constants(self._model)
         self._rows = self._found_rows()
-        self.fused = self._found_fused()
 
     def declare(self, value: ir.Value, like: ir.Value, channels: int | None = None) -> None:
         """Give a new value type and shape of another one, ``channels`` instead of its own if given."""
