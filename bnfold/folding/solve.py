@@ -79,7 +79,9 @@ def solve(
         attempt = _Attempt(network, refused, order, frozenset(doubtful))
         solution, overstrained = _choose(attempt)
         if overstrained:
-            refused |= _blamed(attempt, overstrained)
+            blamed = _blamed(attempt, overstrained)
+            assert blamed, "nothing is overstrained where no map is removed"
+            refused |= blamed
         classes, _ = network.gauges.roots(np.arange(len(network.gauges)))
         network.gauges.rollback(start)
         if not overstrained:

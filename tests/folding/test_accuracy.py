@@ -108,6 +108,16 @@ def test_a_shift_that_leaves_a_value_as_it_was() -> None:
     assert fold(models[0]).kept_count == 0
 
 
+@pytest.mark.parametrize("operator", ["Erf", "Relu"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_mean_that_is_large_anyway_keeps_no_normalization(operator: str, seed: int) -> None:
+    """Means of 8 to 20 deviations, in what a normalization reads and a Conv is to read: no shift makes them larger."""
+    b = Builder(dtype=np.float32, seed=seed)
+    mean, variance = b.generator.uniform(8.0, 20.0, 4), b.generator.uniform(0.5, 1.0, 4)
+    x = b(operator, b.input("N", 4, 3, 3))
+    assert fold(b.model(b.conv(b.batch_norm(x, 4, mean=mean, variance=variance), 4, 2, 1, 1))).kept_count == 0
+
+
 def test_a_constant_that_would_drown_what_a_kept_normalization_gives() -> None:
     """γ and β say how large its result is, where no other normalization reads it."""
     b = Builder(dtype=np.float32)
